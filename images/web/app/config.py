@@ -4,6 +4,8 @@ import socket
 from collections.abc import Mapping
 from typing import Literal
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 
@@ -31,8 +33,20 @@ class Config(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("should look like postgresql://user:password@host/database")
+        """Refused here in words of our own: PostgreSQL's would quote the password, or what of it became a host."""
+        url = value.get_secret_value()
+        try:
+            parts = conninfo_to_dict(url)
+        except psycopg.Error:
+            parts = {}
+        host, port = str(parts.get("host", "")), str(parts.get("port", "5432"))
+        if (
+            not url.startswith(("postgresql://", "postgres://"))
+            or not host
+            or "@" in host
+            or not port.replace(",", "").isdecimal()
+        ):
+            raise ValueError("should be postgresql://user:password@host/database, special characters as %40")
         return value
 
 

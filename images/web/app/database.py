@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 POOL_SIZE = 10
 WAIT_SECONDS = 3.0  # for a free connection
+HEALTH_WAIT_SECONDS = 0.8  # the same for a health check, which has a second in all
 QUERY_SECONDS = 10.0  # for a whole page: above it, an answer is no use to anybody
 # The pool doubles its pause after each failure. Giving up early keeps pauses short: the next request
 # (a health check is never far) starts anew, so a database that returns is back in use within seconds.
@@ -37,7 +38,6 @@ class Database:
             },
             min_size=1,
             max_size=POOL_SIZE,
-            timeout=WAIT_SECONDS,
             reconnect_timeout=RECONNECT_SECONDS,
             # One short round trip: a connection that died with a restarted database is never handed out.
             check=AsyncConnectionPool.check_connection,
@@ -62,7 +62,7 @@ class Database:
             return await cursor.fetchone()
 
     async def schema_revision(self) -> str | None:
-        async with self._connection() as connection:
+        async with self._connection(HEALTH_WAIT_SECONDS) as connection:
             # Asked for in two steps: a missing table would be an error in the database's log at every check.
             cursor = await connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
             if await cursor.fetchone() != (True,):
@@ -72,9 +72,9 @@ class Database:
             return row[0] if row else None
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async def _connection(self, wait_seconds: float = WAIT_SECONDS) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         try:
-            async with asyncio.timeout(QUERY_SECONDS), self._pool.connection() as connection:
+            async with asyncio.timeout(QUERY_SECONDS), self._pool.connection(wait_seconds) as connection:
                 yield connection
         except PoolTimeout:
             raise Unavailable("database: no connection to be had") from None

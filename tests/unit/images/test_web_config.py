@@ -51,10 +51,25 @@ def test_all_problems_at_once() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_secret_is_never_shown() -> None:
-    with pytest.raises(ConfigError) as caught:
-        load({"DATABASE_URL": "mysql://web:hunter2@db/web"})
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://web:hunter2@db/web",
+        "hunter2",
+        "postgresql://web:%zzhunter2@db/web",
+        "postgresql://web:a@hunter2@db/web",
+        "postgresql://web:hunter2/db",
+        "postgresql://web:hunter2@db:port/web",
+        "postgresql:///web?password=hunter2",
+    ],
+)
+def test_a_wrong_address_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^DATABASE_URL: should be postgresql://user:") as caught:
+        load({"DATABASE_URL": url})
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_configuration_shows_no_secret() -> None:
     assert "hunter2" not in repr(load({"DATABASE_URL": URL}))
 
 
