@@ -1,0 +1,169 @@
+"""Services as data: the schema of `services.yml`, checked before anything else happens, and what follows from it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from ansible.errors import AnsibleFilterError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
+# One word of a command line. It passes through systemd, sh and docker, which must all read it alike.
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./:=,@+-]+$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\n]*$")]
+
+RESERVED_ENV = {"SERVICE", "TAG", "DIGEST", "REVISION", "SLOT", "HOST", "ENVIRONMENT"}
+HIGHEST_PUBLIC_PORT = 12767  # the slots' loopback ports are 10000 and 20000 above, below the kernel's own range
+
+
+class Strict(BaseModel):
+    """A table with known keys only."""
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class Health(Strict):
+    """When a container counts as healthy."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = "/healthz"
+    """http services: asked until it answers 200."""
+    ready_seconds: Annotated[float, Field(ge=0)] = 3
+    """workers: the container must have run this long."""
+    interval_seconds: Annotated[float, Field(gt=0)] = 0.2
+    deadline_seconds: Annotated[float, Field(gt=0)] = 30
+
+
+class Service(Strict):
+    """One container kind. The defaults here are the defaults of every service."""
+
+    image: Name
+    hosts: Name
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    public_port: Annotated[int, Field(ge=1, le=HIGHEST_PUBLIC_PORT)] | None = None
+    health: Health = Health()
+    env: dict[EnvName, Line] = {}
+    secrets: list[EnvName] = []
+    command: list[Word] = []
+    migrate: list[Word] = []
+    memory_mb: Annotated[int, Field(ge=16)] = 256
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    pids: Annotated[int, Field(ge=8)] = 256
+    read_only: bool = True
+    overlap: bool = True
+    """workers: whether the new one may run beside the old one."""
+    drain_seconds: Annotated[int, Field(ge=0)] = 30
+    """http services: what requests in flight get to finish on the old release."""
+    stop_seconds: Annotated[int, Field(ge=0)] = 10
+    """What a container gets between SIGTERM and SIGKILL."""
+    standby_seconds: Annotated[int, Field(ge=0)] = 600
+    """http services: how long the previous release keeps running beside the live one."""
+    keep_releases: Annotated[int, Field(ge=2)] = 5
+    """How many releases prune leaves on hosts and in the registry."""
+
+    @model_validator(mode="after")
+    def _http_or_worker(self) -> Service:
+        if (self.port is None) != (self.public_port is None):
+            raise ValueError("port and public_port go together: an http service has both, a worker neither")
+        if self.port is not None and not self.overlap:
+            raise ValueError("overlap: false is for workers; an http service always overlaps, or requests would fail")
+        if taken := RESERVED_ENV & set(self.env):
+            raise ValueError(f"env: {', '.join(sorted(taken))} is set by Tagboat itself")
+        if both := set(self.env) & set(self.secrets):
+            raise ValueError(f"{', '.join(sorted(both))} is in env and in secrets")
+        return self
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Suggest the known word that is most like `word`: ' Did you mean port?', or '' when none is like it."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _explain(where: str, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            model: Any = Health if len(path) > 1 and path[0] == "health" else Service
+            known = sorted(model.model_fields)
+            lines.append(
+                f"{where}: unknown key {'.'.join(path)}.{nearest(path[-1], known)} Known keys: {', '.join(known)}"
+            )
+        else:
+            lines.append(f"{where}{'.' if path else ''}{'.'.join(path)}: {problem['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
+
+
+def checked_services(services: Mapping[str, Any], groups: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """Check every service against the schema and fill in the defaults.
+
+    Args:
+        services: `services.yml` as it was read.
+        groups: the inventory's groups, to check `hosts` against; without it that is left out.
+
+    Raises:
+        AnsibleFilterError: with one line for everything that is wrong, naming the nearest known key.
+    """
+    checked: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    ports: dict[tuple[str, int], str] = {}
+    for name, raw in services.items():
+        where = f"services.{name}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+            problems.append(f"{where}: a service's name has small letters, digits and _ and begins with a letter")
+        try:
+            service = Service.model_validate(raw)
+        except ValidationError as error:
+            problems.append(_explain(where, error))
+            continue
+        if groups is not None and service.hosts not in groups:
+            problems.append(f"{where}.hosts: no group {service.hosts} in the inventory.{nearest(service.hosts, [*groups])}")
+        if service.public_port:
+            taken = ports.setdefault((service.hosts, service.public_port), name)
+            if taken != name:
+                problems.append(f"{where}.public_port: {service.public_port} is taken by {taken} on the same hosts")
+        checked[name] = service.model_dump(exclude_none=True)
+    if problems:
+        raise AnsibleFilterError("services.yml is wrong, nothing was touched:\n" + "\n".join(problems))
+    return checked
+
+
+def services_of(services: Mapping[str, Mapping[str, Any]], group_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Pick the services that run on a host which is in these groups."""
+    return {name: dict(service) for name, service in services.items() if service["hosts"] in group_names}
+
+
+def http_services(services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Pick the services that have a port."""
+    return {name: dict(service) for name, service in services.items() if service.get("port")}
+
+
+def secrets_of(service: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Pick the secrets a service names.
+
+    Raises:
+        AnsibleFilterError: one of them has no value in this environment, or one that no env file can hold.
+    """
+    missing = [name for name in service["secrets"] if name not in secrets]
+    if missing:
+        raise AnsibleFilterError(f"service_secrets has no {', '.join(missing)} in this environment: add it to the vault")
+    if broken := [name for name in service["secrets"] if "\n" in str(secrets[name])]:
+        raise AnsibleFilterError(f"the secret {', '.join(broken)} has a line break, which an environment file cannot hold")
+    return {name: str(secrets[name]) for name in service["secrets"]}
+
+
+class FilterModule:
+    """Filters on the service catalogue."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name the filters for Ansible."""
+        return {
+            "checked_services": checked_services,
+            "services_of": services_of,
+            "http_services": http_services,
+            "secrets_of": secrets_of,
+        }

@@ -1,0 +1,165 @@
+"""Every effect a rollout has on a host, in one class, so that tests can put another in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from datetime import datetime, timezone
+
+HAPROXY_SOCKET = "/run/haproxy/admin.sock"
+
+
+class CommandError(Exception):
+    """A command on the host failed. The message holds its last lines, never its environment."""
+
+
+class Host:
+    """The host this process runs on."""
+
+    def run(self, argv: list[str], timeout_seconds: float = 120, check: bool = True) -> str:
+        """Run a command and return what it printed (stdout, then stderr).
+
+        Raises:
+            CommandError: it failed (unless `check` is false), or took longer than `timeout_seconds`.
+        """
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                timeout=timeout_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CommandError(f"{' '.join(argv[:3])} took longer than {timeout_seconds:.0f} s") from None
+        except FileNotFoundError:
+            raise CommandError(f"{argv[0]} is not installed") from None
+        output = (done.stdout + done.stderr).decode(errors="replace").strip()
+        if check and done.returncode != 0:
+            raise CommandError(f"{' '.join(argv[:3])} failed with {done.returncode}: {output[-2000:]}")
+        return output
+
+    def spawn(self, argv: list[str]) -> None:
+        """Start a command that outlives this process."""
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def read(self, path: str) -> str | None:
+        """Return a file's text, or None when there is no such file."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> bool:
+        """Replace a file's text atomically and durably; return whether it changed."""
+        if self.read(path) == text and (os.stat(path).st_mode & 0o777) == mode:
+            return False
+        folder = os.path.dirname(path)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tagboat-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        return True
+
+    def link(self, path: str, target: str) -> None:
+        """Make `path` a symbolic link to `target`, replacing what was there."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.symlink(target, path)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is something at this path."""
+        return os.path.lexists(path)
+
+    def get(self, port: int, path: str, timeout_seconds: float) -> tuple[int, str]:
+        """Ask 127.0.0.1:`port` for `path`; return status and the beginning of the body.
+
+        Raises:
+            OSError: nobody answered in time.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
+        try:
+            connection.request("GET", path, headers={"User-Agent": "tagboat", "Connection": "close"})
+            answer = connection.getresponse()
+            return answer.status, answer.read(500).decode(errors="replace").strip()
+        except http.client.HTTPException as error:
+            raise OSError(f"not HTTP: {type(error).__name__}") from None
+        finally:
+            connection.close()
+
+    def haproxy(self, command: str) -> str:
+        """Send one command to the edge's admin socket and return its answer.
+
+        Raises:
+            OSError: the edge does not run.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            connection.connect(HAPROXY_SOCKET)
+            connection.sendall(command.encode() + b"\n")
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+        return answer.decode().strip()
+
+    def free_bytes(self, path: str) -> int:
+        """Return the bytes free on the file system that holds `path`."""
+        return shutil.disk_usage(path).free
+
+    def lock(self, path: str) -> contextlib.AbstractContextManager[None]:
+        """Hold an exclusive lock that the kernel drops when this process ends, however it ends.
+
+        Raises:
+            BlockingIOError: another process holds it.
+        """
+        return _flock(path)
+
+    def clock(self) -> float:
+        """Seconds since this host booted: unlike the time of day, nobody sets it."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def now(self) -> str:
+        """The time of day as UTC, in ISO 8601, to the second."""
+        return datetime.now(tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait between two looks at a condition."""
+        time.sleep(seconds)
+
+
+@contextlib.contextmanager
+def _flock(path: str):  # type: ignore[no-untyped-def]
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

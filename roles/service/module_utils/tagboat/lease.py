@@ -1,0 +1,105 @@
+"""A lease: a host's promise to one rollout that no other will touch this service. It expires by itself.
+
+Kept under /run, so a reboot ends it, and timed by the host's own uptime, so that no clock set wrong prolongs it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from types import TracebackType
+from typing import Any
+
+from .host import Host
+
+SECONDS = 60
+PATIENCE_SECONDS = 10  # two rollouts that begin together: how long the one that won the first host waits for the rest
+
+
+class LeaseHeldError(Exception):
+    """Another rollout holds the lease. The message says which, whose, and since when."""
+
+
+class Lease:
+    """The lease of one service on this host, as one rollout sees it."""
+
+    def __init__(self, host: Host, service: str, rollout: dict[str, Any]) -> None:
+        self._host = host
+        self._service = service
+        self._path = f"/run/tagboat/{service}.lease"
+        self._rollout = rollout
+        self._stop = threading.Event()
+        self._renewer: threading.Thread | None = None
+
+    def holder(self) -> dict[str, Any] | None:
+        """Return who holds a lease that has not expired, or None."""
+        text = self._host.read(self._path)
+        held: dict[str, Any] | None = json.loads(text) if text else None
+        return held if held and held["until"] > self._host.clock() else None
+
+    def take(self, first: bool) -> None:
+        """Take the lease.
+
+        Two rollouts begun in the same second race for the first host of the service; the one that loses it gives up
+        at once, the one that wins it waits on the other hosts until the loser has let go.
+
+        Raises:
+            LeaseHeldError: another rollout holds it.
+        """
+        deadline = self._host.clock() + PATIENCE_SECONDS
+        while True:
+            held = self.holder()
+            if held is None or held["id"] == self._rollout["id"]:
+                return self._write(confirmed=False)
+            if first or held["confirmed"] or self._host.clock() > deadline:
+                seconds = self._host.clock() - held["since"]
+                raise LeaseHeldError(
+                    f"{held['by']} holds the lease for {self._service} since {seconds:.0f} s: {held['what']}"
+                )
+            self._host.sleep(0.2)
+
+    def confirm(self) -> None:
+        """Hold on to the lease for a change that begins now.
+
+        Raises:
+            LeaseHeldError: it expired meanwhile and another rollout took it.
+        """
+        held = self.holder()
+        if held and held["id"] != self._rollout["id"]:
+            raise LeaseHeldError(f"{held['by']} took the lease for {self._service} over: {held['what']}")
+        self._write(confirmed=True)
+
+    def release(self) -> None:
+        """Let another rollout begin."""
+        held = self.holder()
+        if held and held["id"] == self._rollout["id"]:
+            self._host.remove(self._path)
+
+    def _write(self, confirmed: bool) -> None:
+        now = self._host.clock()
+        held = self.holder() or {"since": now}
+        self._host.write(
+            self._path,
+            json.dumps(
+                {**self._rollout, "since": held["since"], "until": now + SECONDS, "confirmed": confirmed}
+            ),
+        )
+
+    def __enter__(self) -> Lease:
+        """Renew the lease for as long as this process works under it."""
+
+        def renew() -> None:
+            while not self._stop.wait(SECONDS / 3):
+                self._write(confirmed=True)
+
+        self._renewer = threading.Thread(target=renew, daemon=True)
+        self._renewer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop renewing; the lease itself stays until it is released or expires."""
+        self._stop.set()
+        if self._renewer:
+            self._renewer.join()

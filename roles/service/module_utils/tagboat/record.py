@@ -1,0 +1,86 @@
+"""The release record: what a host runs, ran and refused to run, per service.
+
+One JSON file that Ansible reads as a local fact. It is the truth about which slot is live: at every instant the slot
+it names runs a healthy release, because the old slot is only let go after the record names the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .host import Host
+
+PATH = "/etc/ansible/facts.d/tagboat.fact"
+KEEP = 20  # releases remembered per service; containers and images are bounded separately
+
+LIVE, STANDBY, REPLACED, FAILED, ROLLED_BACK = "live", "standby", "replaced", "failed", "rolled_back"
+GOOD = (LIVE, STANDBY, REPLACED)
+BAD = (FAILED, ROLLED_BACK)
+
+Release = dict[str, Any]
+
+
+class Record:
+    """The part of a host's release record that belongs to one service."""
+
+    def __init__(self, host: Host, service: str) -> None:
+        self._host = host
+        self._service = service
+        text = host.read(PATH)
+        self._all: dict[str, Any] = json.loads(text) if text else {"services": {}}
+        own = self._all["services"].get(service, {})
+        self.live_slot: str | None = own.get("live")
+        self.releases: list[Release] = own.get("releases", [])
+
+    @property
+    def live(self) -> Release | None:
+        """The release that serves."""
+        return next((release for release in self.releases if release["result"] == LIVE), None)
+
+    @property
+    def standby(self) -> Release | None:
+        """The release kept ready in the other slot."""
+        return next((release for release in self.releases if release["result"] == STANDBY), None)
+
+    def is_bad(self, tag: str) -> str | None:
+        """Say why a tag is marked bad, or None: its newest release here decides."""
+        for release in self.releases:
+            if release["tag"] == tag:
+                return str(release.get("reason", release["result"])) if release["result"] in BAD else None
+        return None
+
+    def went_live(self, release: Release, slot: str, left: str) -> None:
+        """Note that `release` serves from `slot`; what served before has now the result `left`.
+
+        Written before the old slot is let go: see the module's text.
+        """
+        for other in self.releases:
+            if other["result"] == STANDBY:
+                other["result"] = REPLACED
+            elif other["result"] == LIVE:
+                other["result"] = left
+        self.live_slot = slot
+        self._add({**release, "slot": slot, "result": LIVE})
+
+    def has_failed(self, release: Release, reason: str) -> None:
+        """Note that `release` was tried and refused: its tag is bad from now on."""
+        self._add({**release, "result": FAILED, "reason": reason})
+
+    def mark(self, release: Release, result: str, reason: str = "") -> None:
+        """Give a remembered release another result."""
+        release["result"] = result
+        if reason:
+            release["reason"] = reason
+        self._save()
+
+    def _add(self, release: Release) -> None:
+        self.releases.insert(0, release)
+        keep = self.releases[:KEEP]
+        keep += [release for release in self.releases[KEEP:] if release["result"] in (LIVE, STANDBY)]
+        self.releases = keep
+        self._save()
+
+    def _save(self) -> None:
+        self._all["services"][self._service] = {"live": self.live_slot, "releases": self.releases}
+        self._host.write(PATH, json.dumps(self._all, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,315 @@
+"""What a rollout does on one host. Read `switch` first: it is the release switch, in the order it happens.
+
+At every instant the slot that the record names as live runs a healthy release: a new release is healthy before the
+edge sends it a request, and the old slot is let go only after the record names the new one. So this process may be
+killed at any instruction; the next one begins by making the edge agree with the record.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Callable
+
+from . import slot as slots
+from .edge import Edge
+from .host import CommandError, Host
+from .lease import Lease
+from .record import GOOD, LIVE, REPLACED, ROLLED_BACK, STANDBY, Record, Release
+
+LOG_LINES = 20
+
+
+class RolloutError(Exception):
+    """This host refused. The message says what happened and what serves now; `log` holds the container's last lines."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class Rollout:
+    """One rollout of one service on this host.
+
+    Args:
+        host: where effects happen.
+        service: the service's name.
+        rollout: `id`, `by` and `what` of the rollout, for leases and records.
+        environment_name: passed on to containers.
+        host_name: the inventory's name of this host.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        service: str,
+        rollout: dict[str, Any],
+        environment_name: str = "",
+        host_name: str = "",
+    ) -> None:
+        self.host = host
+        self.service = service
+        self.rollout = rollout
+        self.environment_name = environment_name
+        self.host_name = host_name
+        self.init = slots.init_of(host)
+        self.edge = Edge(host, service)
+        self.record = Record(host, service)
+        self.lease = Lease(host, service, rollout)
+        self.timings: dict[str, float] = {}
+
+    # --- the steps of a rollout, each one remote execution -------------------------------------------------------
+
+    def preflight(self, release: Release | None, first: bool, min_free_mb: int) -> dict[str, Any]:
+        """Take the lease and make sure that this host can run `release`; change nothing that users see.
+
+        Raises:
+            RolloutError: it cannot.
+            LeaseHeldError: another rollout is under way.
+        """
+        if not self.host.exists(self.init.unit_path(self.service)):
+            raise RolloutError(f"this host is not prepared for {self.service}: make site LIMIT={self.host_name}")
+        self.lease.take(first)
+        with self.lease:
+            self._timed("engine", lambda: self._need_engine(min_free_mb))
+            if release:
+                self._timed("pull", lambda: self._need_image(release))
+        return self.status()
+
+    def migrate(self, release: Release, secrets: dict[str, str], deadline_seconds: float) -> str:
+        """Run the release's migration once, in a container of its own; return what it printed.
+
+        Raises:
+            RolloutError: it failed. Nothing has been switched.
+        """
+        spec = release["spec"]
+        folder = f"/etc/tagboat/{self.service}"
+        self.host.write(f"{folder}/secrets.env", _secrets_file(secrets), 0o600)
+        self.host.write(
+            f"{folder}/migrate.env",
+            slots.environment(self.service, "migrate", release, self.environment_name, self.host_name),
+        )
+        name = f"{self.service}-migrate"
+        self.host.run(["docker", "rm", "--force", name], check=False)
+        with self.lease:
+            try:
+                return self.host.run(
+                    ["docker", "run", "--rm", "--name", name, "--network=tagboat", "--pull=never", "--cap-drop=ALL"]
+                    + ["--security-opt=no-new-privileges", f"--env-file={folder}/migrate.env"]
+                    + [f"--env-file={folder}/secrets.env", *slots.limits(spec), release["image"], *spec["migrate"]],
+                    timeout_seconds=deadline_seconds,
+                )
+            except CommandError as error:
+                self.host.run(["docker", "rm", "--force", name], check=False)
+                raise RolloutError(f"the migration of {release['tag']} failed; nothing was switched", str(error)) from None
+
+    def switch(self, release: Release, secrets: dict[str, str], left: str = STANDBY, force: bool = False) -> bool:
+        """Make `release` the live release of this host; return False when it is already.
+
+        Args:
+            release: tag, digest, image and spec (the service's configuration) to run.
+            secrets: the current secrets of the service.
+            left: what becomes of the release that serves now: STANDBY, or ROLLED_BACK.
+            force: start it again even when it is live.
+
+        Raises:
+            RolloutError: it never became healthy; the old release never stopped serving.
+            LeaseHeldError: another rollout is under way.
+        """
+        self.lease.confirm()
+        with self.lease:
+            self.settle()
+            old = self.record.live
+            if old and same(old, release) and not force:
+                return False
+            self._need_image(release)
+            new = self._slot(slots.other(self.record.live_slot))
+            for path, text in new.files(release, self.environment_name, self.host_name).items():
+                self.host.write(path, text)
+            self.host.write(f"/etc/tagboat/{self.service}/secrets.env", _secrets_file(secrets), 0o600)
+            self.init.keep(self.service)
+
+            overlap = release["spec"]["overlap"]
+            if old and not overlap:
+                self._timed("stop", self._slot(slots.other(new.name)).stop)
+            try:
+                standby = self.record.standby
+                if not (standby and same(standby, release) and standby["slot"] == new.name and not force):
+                    self._timed("start", new.start)
+                elif not new.runs(release["digest"]):
+                    self._timed("start", new.start)
+                self._timed("healthy", lambda: self._wait_healthy(new, release))
+            except (RolloutError, CommandError) as error:
+                log = new.log_tail(LOG_LINES)
+                new.stop()
+                if old and not overlap:
+                    self._slot(slots.other(new.name)).start()
+                self.record.has_failed(self._entry(release), str(error))
+                raise RolloutError(f"{release['tag']} was refused: {error}; {self.serving()}", log) from None
+
+            if release["spec"].get("port"):
+                self._timed("flip", lambda: self.edge.flip(slots.container(self.service, new.name), new.name))
+            self.record.went_live(self._entry(release), new.name, left)
+            self.init.enable(self.service, new.name)
+            if old and overlap:
+                self._let_go(self._slot(slots.other(new.name)), old, left)
+            return True
+
+    def undo(self, secrets: dict[str, str], reason: str) -> bool:
+        """Go back to what served before this rollout, if this rollout changed it; the tag left is marked bad."""
+        left = self.record.live
+        if left is None or left.get("rollout") != self.rollout["id"]:
+            return False
+        before = self.record.standby
+        if before is None:
+            # The first release ever: there is nothing to go back to, so nothing serves.
+            if left["spec"].get("port"):
+                self.edge.flip(f"{self.service}-none", None)
+            self._slot(left["slot"]).stop()
+            self.record.live_slot = None
+        else:
+            self.switch({**before, "rollout": self.rollout["id"]}, secrets, left=ROLLED_BACK)
+            left = next(release for release in self.record.releases if release["result"] == ROLLED_BACK)
+        self.record.mark(left, ROLLED_BACK, reason)
+        return True
+
+    def finish(self) -> None:
+        """Let the next rollout begin."""
+        self.lease.release()
+
+    def status(self) -> dict[str, Any]:
+        """Return what this host runs and ran, and whether it is healthy now. Changes nothing."""
+        live = self.record.live
+        return {
+            "live": live,
+            "slot": self.record.live_slot,
+            "releases": self.record.releases,
+            "health": self._health(live) if live else "nothing runs",
+            "lease": self.lease.holder(),
+        }
+
+    def preview(self, release: Release) -> dict[str, str]:
+        """Return what `switch` would write, as Ansible's diff."""
+        live = self.record.live
+        new = self._slot(slots.other(self.record.live_slot))
+        now = self._slot(self.record.live_slot or "a").files(live, self.environment_name, self.host_name) if live else {}
+        then = new.files(release, self.environment_name, self.host_name)
+        title = f"{self.service} on {self.host_name}: {live['tag'] if live else 'nothing'} -> {release['tag']}"
+        lines = difflib.unified_diff(
+            "".join(now.values()).splitlines(),
+            "".join(then.values()).splitlines(),
+            f"slot {self.record.live_slot or 'none'}",
+            f"slot {new.name}",
+            lineterm="",
+            n=0,
+        )
+        return {"prepared": "\n".join([title, *lines]) + "\n"}
+
+    # --- what the steps are made of --------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Make the edge agree with the record, whatever an interrupted rollout left behind."""
+        live = self.record.live
+        if live and live["spec"].get("port"):
+            backend = slots.container(self.service, live["slot"])
+            if self.edge.points_to() not in (backend, f"{self.service}-maintenance"):
+                self.edge.flip(backend, None)
+
+    def serving(self) -> str:
+        """Say in words what serves on this host."""
+        live = self.record.live
+        return f"{self.host_name} still serves {live['tag']}" if live else f"{self.host_name} serves no release"
+
+    def _slot(self, name: str) -> slots.Slot:
+        return slots.Slot(self.host, self.init, self.service, name)
+
+    def _entry(self, release: Release) -> Release:
+        keep = ("tag", "digest", "image", "revision", "spec")
+        entry = {key: release[key] for key in keep if key in release}
+        return {**entry, "rollout": self.rollout["id"], "by": self.rollout["by"], "at": self.host.now()}
+
+    def _need_engine(self, min_free_mb: int) -> None:
+        try:
+            self.host.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_seconds=10)
+        except CommandError as error:
+            raise RolloutError(f"no Docker engine answers ({error}); {self.serving()}") from None
+        free = self.host.free_bytes("/var/lib/docker") // 1_000_000
+        if free < min_free_mb:
+            raise RolloutError(f"only {free} MB are free, {min_free_mb} MB are needed: make prune; {self.serving()}")
+
+    def _need_image(self, release: Release) -> None:
+        if self.host.run(["docker", "image", "ls", "--quiet", release["image"]]):
+            return
+        try:
+            self.host.run(["docker", "pull", "--quiet", release["image"]], timeout_seconds=900)
+        except CommandError as error:
+            raise RolloutError(f"{release['tag']} could not be pulled: {error}; {self.serving()}") from None
+
+    def _wait_healthy(self, new: slots.Slot, release: Release) -> None:
+        spec = release["spec"]
+        health = spec["health"]
+        begin = self.host.clock()
+        answer = "no answer"
+        while True:
+            if spec.get("port"):
+                healthy, answer = self._ask(slots.port(spec, new.name), health["path"])
+            else:
+                healthy = self.host.clock() - begin >= health["ready_seconds"]
+            ended = new.why_ended() if not healthy or not spec.get("port") else None
+            if ended:
+                raise RolloutError(ended)
+            if healthy:
+                return
+            if self.host.clock() - begin > health["deadline_seconds"]:
+                raise RolloutError(f"not healthy within {health['deadline_seconds']} s, last: {answer}")
+            self.host.sleep(health["interval_seconds"])
+
+    def _ask(self, port: int, path: str) -> tuple[bool, str]:
+        try:
+            status, body = self.host.get(port, path, timeout_seconds=2)
+        except OSError as error:
+            return False, f"no answer ({error})"
+        return status == 200, f"{status} {body}"
+
+    def _health(self, live: Release) -> str:
+        slot = self._slot(live["slot"])
+        ended = slot.why_ended()
+        if ended:
+            return ended
+        spec = live["spec"]
+        if not spec.get("port"):
+            return "healthy"
+        healthy, answer = self._ask(slots.port(spec, live["slot"]), spec["health"]["path"])
+        return "healthy" if healthy else answer
+
+    def _let_go(self, old: slots.Slot, release: Release, left: str) -> None:
+        spec = release["spec"]
+        if spec.get("port"):
+            self._timed("drain", lambda: self._drain(slots.container(self.service, old.name), spec["drain_seconds"]))
+        if left == STANDBY and spec.get("port") and spec["standby_seconds"]:
+            self.init.stop_later(self.service, old.name, spec["standby_seconds"])
+        else:
+            self._timed("stop", old.stop)
+
+    def _drain(self, backend: str, seconds: float) -> None:
+        deadline = self.host.clock() + seconds
+        while self.edge.requests_in_flight(backend) and self.host.clock() < deadline:
+            self.host.sleep(0.05)
+
+    def _timed(self, name: str, step: Callable[[], object]) -> None:
+        begin = self.host.clock()
+        try:
+            step()
+        finally:
+            self.timings[name] = round(self.timings.get(name, 0) + self.host.clock() - begin, 3)
+
+
+def same(one: Release, another: Release) -> bool:
+    """Tell whether two releases run the same bytes with the same configuration."""
+    return bool(one["digest"] == another["digest"] and one["spec"] == another["spec"])
+
+
+def _secrets_file(secrets: dict[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in sorted(secrets.items()))
+
+
+__all__ = ["GOOD", "LIVE", "REPLACED", "Rollout", "RolloutError", "same"]

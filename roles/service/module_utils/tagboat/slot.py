@@ -1,0 +1,211 @@
+"""A slot: one of the two places where a service's container can run on a host. Files and commands, exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .host import CommandError, Host
+
+SLOTS = ("a", "b")
+PORT_OFFSET = {"a": 10000, "b": 20000}  # a slot's loopback port is this plus the service's public port
+
+Spec = dict[str, Any]
+
+
+def other(slot: str | None) -> str:
+    """Name the slot that is not this one; a host without a release begins with `a`."""
+    return "b" if slot == "a" else "a"
+
+
+def port(spec: Spec, slot: str) -> int:
+    """Return the loopback port of an http service's slot."""
+    return PORT_OFFSET[slot] + int(spec["public_port"])
+
+
+def container(service: str, slot: str) -> str:
+    """Name the container of a slot."""
+    return f"{service}-{slot}"
+
+
+def environment(service: str, slot: str, release: dict[str, Any], environment_name: str, host_name: str) -> str:
+    """Render `<slot>.env`, the container's environment, in the format of `docker run --env-file`."""
+    own = {
+        "SERVICE": service,
+        "TAG": release["tag"],
+        "DIGEST": release["digest"],
+        "REVISION": release.get("revision", ""),
+        "SLOT": slot,
+        "HOST": host_name,
+        "ENVIRONMENT": environment_name,
+    }
+    values = {**release["spec"].get("env", {}), **own}
+    return "".join(f"{name}={value}\n" for name, value in sorted(values.items()))
+
+
+def limits(spec: Spec) -> list[str]:
+    """Return the `docker run` arguments that hold for every container of a service, its one-shot commands included."""
+    arguments = [f"--memory={spec['memory_mb']}m", f"--memory-swap={spec['memory_mb']}m", f"--pids-limit={spec['pids']}"]
+    if spec.get("cpus"):
+        arguments.append(f"--cpus={spec['cpus']}")
+    if spec.get("read_only"):
+        arguments.append("--read-only")
+    return [*arguments, "--tmpfs=/tmp"]
+
+
+def run_file(service: str, slot: str, release: dict[str, Any]) -> str:
+    """Render `<slot>.run`: what the unit of the slot puts on its `docker run` line. Read by systemd and by sh."""
+    spec = release["spec"]
+    arguments = limits(spec)
+    if spec.get("port"):
+        arguments.append(f"--publish=127.0.0.1:{port(spec, slot)}:{spec['port']}")
+    arguments += [
+        f"--stop-timeout={spec['stop_seconds']}",
+        f"--label=tagboat.service={service}",
+        f"--label=tagboat.tag={release['tag']}",
+        f"--label=tagboat.digest={release['digest']}",
+    ]
+    return f"RUN_ARGS='{' '.join(arguments)}'\nIMAGE={release['image']}\nCOMMAND='{' '.join(spec.get('command', []))}'\n"
+
+
+class Slot:
+    """One slot of one service on a host."""
+
+    def __init__(self, host: Host, init: Init, service: str, name: str) -> None:
+        self.name = name
+        self._host = host
+        self._init = init
+        self._service = service
+        self._folder = f"/etc/tagboat/{service}"
+
+    def files(self, release: dict[str, Any], environment_name: str, host_name: str) -> dict[str, str]:
+        """Return path -> text of the slot's files for a release."""
+        return {
+            f"{self._folder}/{self.name}.env": environment(
+                self._service, self.name, release, environment_name, host_name
+            ),
+            f"{self._folder}/{self.name}.run": run_file(self._service, self.name, release),
+        }
+
+    def runs(self, digest: str) -> bool:
+        """Tell whether the slot's container runs this digest."""
+        return self._inspect("{{.State.Running}} {{index .Config.Labels \"tagboat.digest\"}}") == f"true {digest}"
+
+    def start(self) -> None:
+        """Start the slot with what its files say, after ending what ran in it."""
+        # Whatever still runs here carries no traffic: no need to wait for its farewell.
+        self._host.run(["docker", "rm", "--force", container(self._service, self.name)], check=False)
+        self._init.start(self._service, self.name)
+
+    def stop(self) -> None:
+        """Stop the slot: SIGTERM, `stop_seconds` to finish, then SIGKILL. Its container stays, for its log."""
+        self._init.stop(self._service, self.name)
+
+    def why_ended(self) -> str | None:
+        """Return how the slot's container ended, or None while it runs."""
+        state = self._inspect("{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}")
+        if state is None:
+            return "the container could not be started"
+        status, code, killed, *error = state.split(" ", 3)
+        if status in ("running", "created"):
+            return None
+        memory = ", out of memory" if killed == "true" else ""
+        return f"the container exited with {code}{memory}{': ' + error[0] if error and error[0] else ''}"
+
+    def log_tail(self, lines: int) -> str:
+        """Return the last lines the slot's container wrote."""
+        return self._host.run(["docker", "logs", "--tail", str(lines), container(self._service, self.name)], check=False)
+
+    def _inspect(self, template: str) -> str | None:
+        try:
+            return self._host.run(["docker", "inspect", "--format", template, container(self._service, self.name)])
+        except CommandError:
+            return None
+
+
+class Init:
+    """The host's init system, which starts, stops and supervises slots. The unit files come from role `service`."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def unit_path(self, service: str) -> str:
+        """Path of the service's unit: without it the host is not prepared for the service."""
+        raise NotImplementedError
+
+    def start(self, service: str, slot: str) -> None:
+        """Start a slot; the container has been created when this returns."""
+        raise NotImplementedError
+
+    def stop(self, service: str, slot: str) -> None:
+        """Stop a slot."""
+        raise NotImplementedError
+
+    def enable(self, service: str, slot: str) -> None:
+        """Make `slot`, and only it, start at boot."""
+        raise NotImplementedError
+
+
+    def stop_later(self, service: str, slot: str, seconds: float) -> None:
+        """Stop a standby slot after a while."""
+        raise NotImplementedError
+
+    def keep(self, service: str) -> None:
+        """Forget a `stop_later`."""
+        raise NotImplementedError
+
+
+class Systemd(Init):
+    """Instances `<service>@a` and `<service>@b` of one template unit."""
+
+    def unit_path(self, service: str) -> str:
+        return f"/etc/systemd/system/{service}@.service"
+
+    def start(self, service: str, slot: str) -> None:
+        # restart: also right when the unit still supervises a container that was just removed under it.
+        self._host.run(["systemctl", "restart", f"{service}@{slot}.service"])
+
+    def stop(self, service: str, slot: str) -> None:
+        self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds=3600)
+
+    def enable(self, service: str, slot: str) -> None:
+        # The links that `systemctl enable` would make, without the reload of all units that costs a third of a second.
+        wants = "/etc/systemd/system/multi-user.target.wants"
+        self._host.link(f"{wants}/{service}@{slot}.service", self.unit_path(service))
+        self._host.remove(f"{wants}/{service}@{other(slot)}.service")
+
+    def stop_later(self, service: str, slot: str, seconds: float) -> None:
+        self._host.run(
+            ["systemd-run", "--quiet", "--collect", f"--unit=tagboat-standby-{service}", f"--on-active={seconds}"]
+            + ["systemctl", "stop", f"{service}@{slot}.service"]
+        )
+
+    def keep(self, service: str) -> None:
+        self._host.run(["systemctl", "stop", f"tagboat-standby-{service}.timer"], check=False)
+
+
+class Upstart(Init):
+    """Instances of one job with `instance $SLOT`; a second job starts the live one at boot."""
+
+    def unit_path(self, service: str) -> str:
+        return f"/etc/init/{service}.conf"
+
+    def start(self, service: str, slot: str) -> None:
+        self._host.run(["initctl", "stop", service, f"SLOT={slot}"], check=False)
+        self._host.run(["initctl", "start", service, f"SLOT={slot}"])
+
+    def stop(self, service: str, slot: str) -> None:
+        self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds=3600, check=False)
+
+    def enable(self, service: str, slot: str) -> None:
+        self._host.write(f"/etc/tagboat/{service}/live", f"SLOT={slot}\n")
+
+    def stop_later(self, service: str, slot: str, seconds: float) -> None:
+        self.stop(service, slot)  # upstart has no timers: the standby is kept stopped, which costs its start later
+
+    def keep(self, service: str) -> None:
+        pass
+
+
+def init_of(host: Host) -> Init:
+    """Find out which init system supervises this host."""
+    return Systemd(host) if host.exists("/run/systemd/system") else Upstart(host)
