@@ -77,6 +77,15 @@ class Service(Strict):
         return self
 
 
+def plain(value: Any) -> Any:
+    """Copy Ansible's lazy, tagged containers into plain ones: pydantic reads containers without their own methods."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Suggest the known word that is most like `word`: ' Did you mean port?', or '' when none is like it."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
@@ -116,7 +125,7 @@ def checked_services(services: Mapping[str, Any], groups: Mapping[str, Any] | No
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
             problems.append(f"{where}: a service's name has small letters, digits and _ and begins with a letter")
         try:
-            service = Service.model_validate(raw)
+            service = Service.model_validate(plain(raw))
         except ValidationError as error:
             problems.append(_explain(where, error))
             continue
@@ -142,6 +151,31 @@ def http_services(services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
     return {name: dict(service) for name, service in services.items() if service.get("port")}
 
 
+def balanced_services(
+    services: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Any]]:
+    """Return the http services as role `balancer` wants them: each with the names of its hosts."""
+    return {
+        name: {"public_port": service["public_port"], "health": service["health"], "hosts": list(groups[service["hosts"]])}
+        for name, service in http_services(services).items()
+    }
+
+
+def firewall_of_services(services: Mapping[str, Mapping[str, Any]], clients: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the firewall rules that follow from the http services.
+
+    Args:
+        services: the catalogue.
+        clients: groups and addresses that speak to the hosts directly; everybody else comes through the balancer.
+    """
+    rules = []
+    for name, service in http_services(services).items():
+        port = service["public_port"]
+        rules.append({"name": name, "port": port, "hosts": service["hosts"], "from": list(clients)})
+        rules.append({"name": f"{name} for all", "port": port, "hosts": "balancer", "from": "any"})
+    return rules
+
+
 def secrets_of(service: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
     """Pick the secrets a service names.
 
@@ -165,5 +199,7 @@ class FilterModule:
             "checked_services": checked_services,
             "services_of": services_of,
             "http_services": http_services,
+            "balanced_services": balanced_services,
+            "firewall_of_services": firewall_of_services,
             "secrets_of": secrets_of,
         }

@@ -37,6 +37,7 @@ ln -sf /lib/systemd/system/ssh.service "$root/etc/systemd/system/multi-user.targ
 HOOK
 chmod +x "$work/customize.sh"
 
-mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt="$work/apt.conf" \
+# The package lists stay: Ansible takes a fresh, empty folder of them for an up-to-date one.
+mmdebstrap --quiet --skip=cleanup/apt/lists --variant=minbase --include="$packages" --aptopt="$work/apt.conf" \
     --customize-hook="$work/customize.sh" "$suite" "$work/host.tar" "$sources"
 docker import --change 'CMD ["/sbin/init"]' "$work/host.tar" "$image" > /dev/null

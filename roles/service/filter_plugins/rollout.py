@@ -151,6 +151,16 @@ def hosts_undone(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> list[str]
     return [host for host in hosts if (hostvars[host].get("__service_settle") or {}).get("changed")]
 
 
+def gathered(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, dict[str, Status]]:
+    """Turn the results that `status.yml` registered on each host into service -> host -> status."""
+    found: dict[str, dict[str, Status]] = {}
+    for host in hosts:
+        for result in (hostvars[host].get("__service_statuses") or {}).get("results", []):
+            if "status" in result:
+                found.setdefault(result["item"], {})[host] = result["status"]
+    return found
+
+
 def verdict(
     refused: Sequence[Mapping[str, str]], statuses: Mapping[str, Status], service: str, undone: Sequence[str]
 ) -> str:
@@ -215,7 +225,7 @@ def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequ
             mix = "; ".join(f"{tag} on {', '.join(names)}" for tag, names in tags.items())
             best = max((tag for tag in tags if tag != "no release"), key=lambda tag: len(tags[tag]))
             notes.append(f"{service} is mixed: {mix}. To mend it: make deploy SERVICE={service} TAG={best}")
-    lines = _table(rows)
+    lines = _table(rows) if len(rows) > 1 else ["No service runs anywhere yet."]
     lines += [f"{host} did not answer" for host in unreachable]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
@@ -244,6 +254,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Name the filters for Ansible."""
         return {
+            "gathered": gathered,
             "deploy_tag": deploy_tag,
             "last_statuses": last_statuses,
             "hosts_switched": hosts_switched,
