@@ -32,7 +32,7 @@ def bad_tag(statuses: Mapping[str, Status], tag: str) -> str:
     return ""
 
 
-def rollback_tag(statuses: Mapping[str, Status], tag: str = "", service: str = "SERVICE") -> str:
+def choose_rollback(statuses: Mapping[str, Status], tag: str, service: str) -> dict[str, Any]:
     """Choose the tag to roll back to: the one given, or the last that was live on every host and is not bad.
 
     Args:
@@ -40,57 +40,53 @@ def rollback_tag(statuses: Mapping[str, Status], tag: str = "", service: str = "
         tag: what the person asked for, or ''.
         service: for the next command in messages.
 
-    Raises:
-        AnsibleFilterError: there is none, or the given one was never live everywhere; names those that were.
+    Returns:
+        `tag`, or `failed` and `msg`, naming the tags that would do.
     """
-    if not statuses:
-        raise AnsibleFilterError(f"no host runs {service}")
-    first = next(iter(statuses.values()))
-    live = [status["live"]["tag"] if status["live"] else "" for status in statuses.values()]
     everywhere = []
-    for release in first["releases"]:
+    for release in next(iter(statuses.values()))["releases"]:
         name = release["tag"]
         if name not in everywhere and all(newest_good(status, name) for status in statuses.values()):
             everywhere.append(name)
-    choices = [name for name in everywhere if set(live) != {name}]
+    live = {status["live"]["tag"] if status["live"] else "" for status in statuses.values()}
+    choices = [name for name in everywhere if live != {name}]
+    if tag in everywhere:
+        return {"tag": tag}
     if tag:
-        if tag not in everywhere:
-            known = f"It ran {', '.join(choices)}." if choices else "It ran no other release."
-            command = f" Next: make rollback SERVICE={service} TAG={choices[0]}" if choices else ""
-            raise AnsibleFilterError(f"{service} {tag} was never live on every host. {known}{command}")
-        return tag
+        known = f"Ran everywhere: {', '.join(choices)}." if choices else "No other release ran everywhere."
+        command = f" Next: make rollback SERVICE={service} TAG={choices[0]}" if choices else ""
+        return _refuse(f"{service} {tag} was never live on every host. {known}{command}")
     good = [name for name in choices if not bad_tag(statuses, name)]
-    if not good:
-        raise AnsibleFilterError(
-            f"{service} has no earlier release that was live on every host and is not marked bad."
-            f" Next: make deploy SERVICE={service} TAG=..."
-        )
-    return good[0]
+    if good:
+        return {"tag": good[0]}
+    return _refuse(
+        f"{service} has no earlier release that was live on every host and is not marked bad."
+        f" Next: make deploy SERVICE={service} TAG=..."
+    )
 
 
-def deploy_tag(
-    statuses: Mapping[str, Status], release: Mapping[str, Any], service: str = "SERVICE", force: bool = False
-) -> str:
-    """Return the tag to deploy.
+def choose_deploy(
+    statuses: Mapping[str, Status], release: Mapping[str, Any], service: str, force: bool
+) -> dict[str, Any]:
+    """Check the tag to deploy.
 
-    Raises:
-        AnsibleFilterError: the tag is marked bad on some host, and `force` is false.
+    Returns:
+        `tag`, and `differs`: whether any host would change; or `failed` and `msg` when the tag is marked bad on some
+        host, and `force` is false.
     """
     tag = str(release["tag"])
     reason = bad_tag(statuses, tag)
     if reason and not force:
-        raise AnsibleFilterError(
+        return _refuse(
             f"{service} {reason}. Next: build a new tag, or, knowing better: make deploy SERVICE={service} TAG={tag} FORCE=1"
         )
-    return tag
-
-
-def differs(statuses: Mapping[str, Status], release: Mapping[str, Any], force: bool = False) -> bool:
-    """Tell whether a deploy of `release` changes anything on some host."""
     live = [status["live"] for status in statuses.values()]
-    return force or any(
-        not now or now["digest"] != release["digest"] or now["spec"] != release["spec"] for now in live
-    )
+    differs = any(not now or now["digest"] != release["digest"] or now["spec"] != release["spec"] for now in live)
+    return {"tag": tag, "differs": force or differs}
+
+
+def _refuse(message: str) -> dict[str, Any]:
+    return {"failed": True, "msg": message}
 
 
 def release_of(releases: Sequence[Mapping[str, Any]], tag: str) -> Mapping[str, Any]:
@@ -173,9 +169,10 @@ def verdict(
         undone: hosts that had switched and went back.
     """
     lines = []
-    for entry in refused:
-        lines.append(f"{entry['host']} ({entry['step']}): {entry['message']}")
-        lines += [f"    | {line}" for line in entry["log"].splitlines()]
+    for message, log in dict.fromkeys((entry["message"], entry["log"]) for entry in refused):
+        hosts = [entry["host"] for entry in refused if (entry["message"], entry["log"]) == (message, log)]
+        lines.append(f"{', '.join(hosts)}: {message}")
+        lines += [f"    | {line}" for line in log.splitlines()]
     if undone:
         lines.append(f"Switched hosts that went back: {', '.join(undone)}.")
     tags: dict[str, list[str]] = {}
@@ -255,16 +252,15 @@ class FilterModule:
         """Name the filters for Ansible."""
         return {
             "gathered": gathered,
-            "deploy_tag": deploy_tag,
+            "choose_deploy": choose_deploy,
+            "choose_rollback": choose_rollback,
             "last_statuses": last_statuses,
             "hosts_switched": hosts_switched,
             "hosts_undone": hosts_undone,
-            "differs": differs,
             "release_of": release_of,
             "success": success,
             "refusals": refusals,
             "verdict": verdict,
-            "rollback_tag": rollback_tag,
             "fleet_release": fleet_release,
             "status_table": status_table,
             "history_table": history_table,

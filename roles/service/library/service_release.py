@@ -24,7 +24,7 @@ options:
   first: {description: This is the first host of the service; two rollouts race for it., type: bool, default: false}
   left: {description: What becomes of the release that serves now., type: str, choices: [standby, rolled_back], default: standby}
   force: {description: Start the release again even when it is live., type: bool, default: false}
-  reason: {description: Why a release is undone., type: str, default: ""}
+  reason: {description: Why the release that serves now is left, where it is rolled back., type: str, default: ""}
   last: {description: Let the lease go after this step., type: bool, default: false}
   min_free_mb: {description: Disk space in MB that must be free for a new image., type: int, default: 0}
   migrate_seconds: {description: Seconds a migration may take., type: int, default: 600}
@@ -82,7 +82,7 @@ def main() -> None:
             result["output"] = rollout.migrate(p["release"], p["secrets"], p["migrate_seconds"])
             result["changed"] = True
         elif p["step"] == "switch":
-            result["changed"] = rollout.switch(p["release"], p["secrets"], p["left"], p["force"])
+            result["changed"] = rollout.switch(p["release"], p["secrets"], p["left"], p["reason"], p["force"])
         elif p["step"] == "undo":
             result["changed"] = rollout.undo(p["secrets"], p["reason"])
         if p["step"] == "finish" or p["last"]:

@@ -50,8 +50,8 @@ class Record:
                 return str(release.get("reason", release["result"])) if release["result"] in BAD else None
         return None
 
-    def went_live(self, release: Release, slot: str, left: str) -> None:
-        """Note that `release` serves from `slot`; what served before has now the result `left`.
+    def went_live(self, release: Release, slot: str, left: str, reason: str = "") -> None:
+        """Note that `release` serves from `slot`; what served before has now the result `left`, for this `reason`.
 
         Written before the old slot is let go: see the module's text.
         """
@@ -60,6 +60,8 @@ class Record:
                 other["result"] = REPLACED
             elif other["result"] == LIVE:
                 other["result"] = left
+                if reason:
+                    other["reason"] = reason
         self.live_slot = slot
         self._add({**release, "slot": slot, "result": LIVE})
 

@@ -102,13 +102,16 @@ class Rollout:
                 self.host.run(["docker", "rm", "--force", name], check=False)
                 raise RolloutError(f"the migration of {release['tag']} failed; nothing was switched", str(error)) from None
 
-    def switch(self, release: Release, secrets: dict[str, str], left: str = STANDBY, force: bool = False) -> bool:
+    def switch(
+        self, release: Release, secrets: dict[str, str], left: str = STANDBY, reason: str = "", force: bool = False
+    ) -> bool:
         """Make `release` the live release of this host; return False when it is already.
 
         Args:
             release: tag, digest, image and spec (the service's configuration) to run.
             secrets: the current secrets of the service.
             left: what becomes of the release that serves now: STANDBY, or ROLLED_BACK.
+            reason: why it is rolled back.
             force: start it again even when it is live.
 
         Raises:
@@ -148,7 +151,7 @@ class Rollout:
 
             if release["spec"].get("port"):
                 self._timed("flip", lambda: self.edge.flip(slots.container(self.service, new.name), new.name))
-            self.record.went_live(self._entry(release), new.name, left)
+            self.record.went_live(self._entry(release), new.name, left, reason)
             self.init.enable(self.service, new.name)
             if old and overlap:
                 self._let_go(self._slot(slots.other(new.name)), old, left)
@@ -160,15 +163,13 @@ class Rollout:
         if left is None or left.get("rollout") != self.rollout["id"]:
             return False
         before = self.record.standby
-        if before is None:
-            # The first release ever: there is nothing to go back to, so nothing serves.
-            if left["spec"].get("port"):
-                self.edge.flip(f"{self.service}-none", None)
-            self._slot(left["slot"]).stop()
-            self.record.live_slot = None
-        else:
-            self.switch({**before, "rollout": self.rollout["id"]}, secrets, left=ROLLED_BACK)
-            left = next(release for release in self.record.releases if release["result"] == ROLLED_BACK)
+        if before:
+            return self.switch(before, secrets, left=ROLLED_BACK, reason=reason)
+        # The first release ever: there is nothing to go back to, so nothing serves.
+        if left["spec"].get("port"):
+            self.edge.flip(f"{self.service}-none", None)
+        self._slot(left["slot"]).stop()
+        self.record.live_slot = None
         self.record.mark(left, ROLLED_BACK, reason)
         return True
 

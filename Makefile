@@ -1,0 +1,58 @@
+# Every target is a thin line over a playbook, and prints it: ops run playbooks.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+ENV ?= local
+export LAB_NAME ?= local
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+PLAYBOOK = ansible-playbook -i inventories/$(ENV) $(if $(CHECK),--check --diff) $(if $(LIMIT),--limit $(LIMIT)) playbooks
+need = $(if $($(1)),,$(error $(1) is missing. For example: make $@ $(2)))
+
+help: ## Print this help
+	@echo 'Tagboat: build, ship, roll back and watch Docker services on your own hosts.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  ENV=local|staging|production names the environment (now $(ENV)); LAB_NAME the local fleet (now $(LAB_NAME)).'
+	@echo '  CHECK=1 shows what a playbook would change, and changes nothing.'
+
+demo: engine ## Create the local fleet, provision it, and play the main job on it
+	python tests/fleet/demo.py
+
+lab: engine ## Create the local fleet; LAB_WEB_HOSTS=24 for a larger one
+	ansible-playbook -i inventories/local playbooks/lab.yml
+lab-down: engine ## Remove every trace of the local fleet
+	ansible-playbook -i inventories/local playbooks/lab.yml -e lab_state=absent
+
+site: ops ## Converge an environment; LIMIT=web3 for one host
+	$(PLAYBOOK)/site.yml
+build: ops ## Build, test and push an image: IMAGE=web [REF=main]
+	$(call need,IMAGE,IMAGE=web)$(PLAYBOOK)/build.yml -e image=$(IMAGE) $(if $(REF),-e ref=$(REF))
+deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [FORCE=1]
+	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(FORCE),-e force=true)
+rollback: ops ## Go back to the last good release, or to a tag: SERVICE=web [TAG=v1]
+	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/rollback.yml -e service=$(SERVICE) $(if $(TAG),-e tag=$(TAG))
+status: ops ## Show what runs where, and its history [SERVICE=web]
+	$(PLAYBOOK)/status.yml $(if $(SERVICE),-e service=$(SERVICE))
+prune: ops ## Remove old images from hosts and registry
+	$(PLAYBOOK)/prune.yml
+logs: ops ## Read a service's log on all its hosts: SERVICE=web [LINES=100]
+	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/logs.yml -e service=$(SERVICE) $(if $(LINES),-e lines=$(LINES))
+ssh: ops ## Open a shell on a host of the local fleet: HOST=web1
+	$(call need,HOST,HOST=web1)ssh -F .lab/$(LAB_NAME)/ssh_config $(HOST)
+
+check: dev ## Lint, types and unit tests, in seconds; no engine needed
+	sh tests/check.sh
+lint: dev ## Only the linters
+	sh tests/check.sh lint
+test: dev engine ## Everything, from nothing: check, roles, and the whole story on a fleet of its own
+	sh tests/all.sh
+docs: dev ## Write the roles' README files anew
+	python docs/role_readme.py
+
+ops dev:
+	@requirements/setup.sh $@
+engine:
+	@requirements/setup.sh ops engine
+
+.PHONY: help demo lab lab-down site build deploy rollback status prune logs ssh check lint test docs ops dev engine
