@@ -12,7 +12,15 @@ from typing import Any
 
 import plugin_loading
 import pytest
-from ansible.module_utils import image_checkout, image_commands, image_runner, image_smoke, image_spec, registry_client
+from ansible.module_utils import (
+    image_checkout,
+    image_commands,
+    image_run,
+    image_runner,
+    image_smoke,
+    image_spec,
+    registry_client,
+)
 
 image_build = plugin_loading.load("roles/image/library/image_build.py")
 image_log = plugin_loading.load("roles/image/library/image_log.py")
@@ -345,7 +353,9 @@ def test_a_program_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
 
 
 def test_a_lock_waits_and_says_for_whom(tmp_path: Path) -> None:
-    path, said, order = tmp_path / "locks/web.lock", [], []
+    path = tmp_path / "locks/web.lock"
+    said: list[str] = []
+    order: list[str] = []
 
     def second() -> None:
         with image_runner.image_lock(path, "bob", "r2", said.append):
@@ -433,7 +443,8 @@ class FakeRegistry:
     """Tags appear when docker pushed them: the fake reads docker's calls."""
 
     def __init__(self, calls: Path, tags: dict[str, list[str]]) -> None:
-        self.calls, self.given, self.moved = calls, tags, []
+        self.calls, self.given = calls, tags
+        self.moved: list[tuple[str, str, str]] = []
 
     def tags_or_none(self, image: str) -> list[str]:
         text = self.calls.read_text() if self.calls.exists() else ""
@@ -515,7 +526,7 @@ def test_a_build_gets_the_next_tag_and_latest(scene: Scene) -> None:
     assert scene.called("push") == ["push r:5000/base:v3"]
     assert (scene.folder / "records/base/v3.json").is_file()
     assert not (scene.folder / "work/runs/r1/source.tar").exists()
-    assert image_build.summary({**record, "seconds": {"build": 12.34}}) == (
+    assert image_run.summary({**record, "seconds": {"build": 12.34}}) == (
         "base v3 sha256:base-v3 (build 12.3 s, same content as v2) from abcdef1 'Say' by Ann"
     )
 
@@ -560,7 +571,7 @@ def test_an_unreachable_registry_is_told_before_anything_is_built(
 
     monkeypatch.setattr(FakeRegistry, "tags_or_none", refuse)
     result, _ = scene.build(["base"], {"base": None}, {})
-    assert result["problem"] == "registry r:5000 refused user push"
+    assert result["problem"] == "nothing was built: registry r:5000 refused user push"
     assert not scene.calls.exists()
 
 

@@ -92,7 +92,7 @@ def short(text: str) -> str:
 
 def _place(name: str) -> str:
     """`[3/4]` of `[3/4] RUN make`."""
-    return name.split("]")[0] + "]" if name.startswith("[") else name
+    return name.split("]", maxsplit=1)[0] + "]" if name.startswith("[") else name
 
 
 class BuildOutput:
