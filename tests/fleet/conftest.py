@@ -1,0 +1,88 @@
+"""The fleet that the tests run against: one of their own, made from nothing and taken down at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from fleet import ROOT, Fleet, Run, Source
+
+REPORTS = ROOT / "reports" / "fleet"
+FIGURES: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of image web that the story is about."""
+
+    first: str
+    second: str
+    never_healthy: str
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    """A fresh fleet `test`. TAGBOAT_KEEP=1 takes the one that is there, and leaves it standing."""
+    fleet = Fleet(os.environ.get("LAB_NAME") or "test", REPORTS)
+    keep = os.environ.get("TAGBOAT_KEEP") == "1"
+    if not keep:
+        assert fleet.play("lab", lab_state="absent").ok  # what a broken run left
+    made = fleet.play("lab")
+    assert made.ok, made.output
+    measured("create the fleet", made)
+    yield fleet
+    if not keep and os.environ.get("TAGBOAT_KEEP") != "after":
+        assert fleet.play("lab", lab_state="absent").ok
+
+
+@pytest.fixture(scope="session")
+def source(fleet: Fleet) -> Source:
+    """A clone to change the app in."""
+    source = Source(fleet.folder / "source")
+    source.reset()
+    return source
+
+
+@pytest.fixture(scope="session")
+def tags(fleet: Fleet, source: Source) -> Tags:
+    """Three releases of web: two good ones, and one that no host finds healthy."""
+    first = build(fleet, source, "build from nothing")
+    source.new_heading("What would you like to learn today?")
+    second = build(fleet, source, "build after a code change")
+    source.never_healthy()
+    third = build(fleet, source, "build after a code change")
+    source.healthy_again()
+    return Tags(first, second, third)
+
+
+def build(fleet: Fleet, source: Source, figure: str) -> str:
+    """Build web from the clone; return the tag it got."""
+    run = fleet.play("build", image="web", image_source_dir=str(source.folder))
+    assert run.ok, run.output
+    measured(figure, run)
+    return tags_built(run)[-1]
+
+
+def tags_built(run: Run) -> list[str]:
+    """Read which tags a build made."""
+    return re.findall(r"\bweb (v\d+) sha256:", run.output)
+
+
+def measured(what: str, run: Run) -> None:
+    """Keep a figure for the report."""
+    FIGURES[what] = round(run.seconds, 1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write and show what was measured."""
+    if not FIGURES:
+        return
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / "figures.json").write_text(json.dumps(FIGURES, indent=2) + "\n")
+    terminalreporter.section("seconds, whole command")
+    for what, seconds in FIGURES.items():
+        terminalreporter.write_line(f"{seconds:8.1f}  {what}")

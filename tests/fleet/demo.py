@@ -1,0 +1,116 @@
+"""`make demo`: the main job on the embedded fleet, told step by step."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+
+from fleet import ROOT, Fleet, Run, Source
+
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def paint(code: str, text: str) -> str:
+    """Colour a text, on a terminal only."""
+    return f"\033[{code}m{text}\033[0m" if COLOUR else text
+
+
+def show(line: str) -> None:
+    """Print a line of a playbook's digest."""
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 200
+    print(paint("2", f"    {line}"[:width]), flush=True)
+
+
+class Story:
+    """Runs the steps, times them, and stops at the first that does not go as it should."""
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+        self.fleet = Fleet(os.environ.get("LAB_NAME") or "local", ROOT / "reports" / "demo", show)
+
+    def tell(self, text: str) -> None:
+        """Say what comes now."""
+        print(f"\n{paint('1', f'[{time.monotonic() - self.begin:5.0f} s] {text}')}", flush=True)
+
+    def do(self, playbook: str, *options: str, fails: bool = False, **extra: object) -> Run:
+        """Run a playbook that must succeed, or with `fails`, must not; end the demo when it is the other way round."""
+        shown = [f"playbooks/{playbook}.yml", *options, *(f"-e {name}={value}" for name, value in extra.items())]
+        print(paint("36", f"  $ ansible-playbook {' '.join(shown)}"), flush=True)
+        run = self.fleet.play(playbook, *options, **extra)
+        mark = paint("32", "done") if run.ok else paint("33" if fails else "31", f"exit code {run.code}")
+        print(f"  {mark} in {run.seconds:.1f} s", flush=True)
+        if run.ok == fails:
+            print(run.output[-4000:] if not run.ok else "This was expected to fail, and did not.")
+            sys.exit(f"The demo stopped. The full output is in {self.fleet.reports.relative_to(ROOT)}/")
+        return run
+
+    def serving(self) -> None:
+        """Show which release answers on each host and through the balancer."""
+        for host, tag in self.fleet.serving().items():
+            print(f"  {host:9} serves {paint('32', tag)}")
+        status, body = self.fleet.get("/")
+        heading = re.search(r"<h1>(.*)</h1>", body)
+        print(f"  balancer  answers {status}: {heading[1] if heading else body[:60]}", flush=True)
+
+
+def main() -> None:
+    """Play the story."""
+    story = Story()
+    story.tell("Create the fleet: containers with systemd and sshd, from the inventory")
+    story.do("lab")
+    story.tell("Provision it: registry, engines, databases, edges, balancer, firewalls")
+    story.do("site")
+    source = Source(story.fleet.folder / "source")
+    source.reset()
+    at = {"image_source_dir": str(source.folder)}
+
+    story.tell("1. Build web on the build server, push it, deploy it")
+    first = built(story.do("build", image="web", **at))
+    story.do("deploy", service="web", tag=first)
+    story.serving()
+
+    story.tell("2. Change the app, build, deploy: nobody notices but for the new heading")
+    source.new_heading("What would you like to learn today?")
+    second = built(story.do("build", image="web", **at))
+    story.do("deploy", service="web", tag=second)
+    story.serving()
+
+    story.tell("3. Build a release that never becomes healthy: the hosts refuse it, the old one serves on")
+    source.never_healthy()
+    third = built(story.do("build", image="web", **at))
+    story.do("deploy", fails=True, service="web", tag=third)
+    story.serving()
+
+    story.tell(f"4. Roll back to {first}")
+    story.do("rollback", service="web", tag=first)
+    story.serving()
+    story.do("status")
+
+    url = story.fleet.url
+    print(
+        f"""
+{paint("1", f"That took {time.monotonic() - story.begin:.0f} s. {first} serves at {url}")}
+
+Try next:
+  make status                             what runs where, and its history
+  make deploy SERVICE=web TAG={second:<12} forward again: {second} was left by a rollback, so add FORCE=1
+  make deploy SERVICE=web TAG={third:<12} refused: the tag is marked bad
+  make rollback SERVICE=web               back to the last good release
+  make ssh HOST=web1                      look around on a host
+  make lab-down                           remove every trace"""
+    )
+
+
+def built(run: Run) -> str:
+    """Read the tag from a build's last line."""
+    tags = re.findall(r"\bweb (v\d+) sha256:", run.output)
+    if not tags:
+        sys.exit("the build did not say which tag it made")
+    return str(tags[-1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""A fleet as a person at the control node sees it: run a playbook, look at what serves. For the demo and the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+Printer = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished playbook run: its exit code, everything it printed, and how long it took in seconds."""
+
+    command: str
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with exit code 0."""
+        return self.code == 0
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host -> number of changed tasks, from the recap."""
+        recap = self.output.rpartition("PLAY RECAP")[2]
+        return {host: int(count) for host, count in re.findall(r"^(\S+)\s*:.*?changed=(\d+)", recap, re.MULTILINE)}
+
+
+@dataclass
+class Fleet:
+    """One local fleet, by name.
+
+    Args:
+        name: `LAB_NAME` of the fleet.
+        reports: folder for the full output of every run, numbered.
+        show: told every line of a run that is worth a person's while; nothing by default.
+    """
+
+    name: str
+    reports: Path
+    show: Printer = field(default=lambda line: None)
+    _count: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the fleet's own files are."""
+        return ROOT / ".lab" / self.name
+
+    def _environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "LAB_NAME": self.name, "PYTHONUNBUFFERED": "1"}
+
+    def play(self, playbook: str, *options: str, **extra: object) -> Run:
+        """Run `playbooks/<playbook>.yml` with `-e name=value` for every keyword, and wait for its end."""
+        command = ["ansible-playbook", "-i", "inventories/local", f"playbooks/{playbook}.yml", *options]
+        for name, value in extra.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            command += ["-e", f"{name}={text}"]
+        begin = time.monotonic()
+        self._count += 1
+        self.reports.mkdir(parents=True, exist_ok=True)
+        lines: list[str] = []
+        with (
+            (self.reports / f"{self._count:02d}-{playbook}.log").open("w") as log,
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            log.write(f"$ {' '.join(command)}\n")
+            assert process.stdout is not None
+            watcher = Digest(self.show, begin)
+            for line in process.stdout:
+                lines.append(line)
+                log.write(line)
+                watcher.line(line.rstrip("\n"))
+        shown = " ".join(command[3:])
+        return Run(f"ansible-playbook {shown}", process.returncode, "".join(lines), time.monotonic() - begin)
+
+    def host(self, name: str, command: str) -> str:
+        """Run a shell command as root on a host and return what it printed.
+
+        Raises:
+            subprocess.CalledProcessError: it failed.
+        """
+        return subprocess.run(
+            ["ssh", "-F", str(self.folder / "ssh_config"), name, "sudo", "sh", "-c", _quote(command)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout
+
+    def container(self, *docker: str) -> None:
+        """Do something to a host as to a machine: `container("restart", "web1")`."""
+        subprocess.run(
+            ["docker", *docker[:-1], f"tagboat-{self.name}-{docker[-1]}"], check=True, capture_output=True, timeout=120
+        )
+
+    @property
+    def url(self) -> str:
+        """Address of the balancer on the control node."""
+        first = next(line for line in (self.folder / "ssh_config").read_text().splitlines() if "Port" in line)
+        block = int(first.split()[1]) // 250 * 250  # the fleet's ports, see role lab
+        return f"http://127.0.0.1:{block + 200}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask the balancer for a page; return status and body."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def version_on(self, host: str) -> dict[str, str]:
+        """Ask a web host's edge which release answers: the JSON of `/version`."""
+        answer: dict[str, str] = json.loads(self.host(host, "curl -sS --fail --max-time 5 http://127.0.0.1/version"))
+        return answer
+
+    def web_hosts(self) -> list[str]:
+        """Name the web hosts of the fleet."""
+        text = (self.folder / "ssh_config").read_text()
+        return re.findall(r"^Host (web\d+)$", text, re.MULTILINE)
+
+    def serving(self) -> dict[str, str]:
+        """Return web host -> tag that answers there."""
+        return {host: self.version_on(host)["tag"] for host in self.web_hosts()}
+
+
+class Digest:
+    """Picks the lines of a playbook's output that tell a person how it goes."""
+
+    def __init__(self, show: Printer, begin: float) -> None:
+        self._show = show
+        self._begin = begin
+        self._error = False
+
+    def line(self, line: str) -> None:
+        """Look at one line of output."""
+        if play := re.match(r"PLAY \[(.*)\] \*", line):
+            self._show(f"{time.monotonic() - self._begin:6.1f} s  {play[1]}")
+        elif line.startswith("[ERROR]: "):
+            self._error = True
+            self._show(line.removeprefix("[ERROR]: Task failed: ").removeprefix("Action failed: "))
+        elif self._error and (line.startswith("Origin:") or not line):
+            self._error = False
+        elif self._error or (line and not NOISE.match(line)):
+            self._show(line)
+
+
+# What Ansible prints about each host and task: the log has it, the digest leaves it out.
+NOISE = re.compile(
+    r"(TASK|RUNNING HANDLER|PLAY RECAP|ok:|changed:|skipping:|included:|fatal:|failed:|\.\.\.|\s|[\w.-]+\s+: ok=|\d+ |<<<|Origin:|Task failed)"
+)
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+class Source:
+    """A clone of this repository to change the app in, so that the real one stays as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._git(ROOT, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
+
+    def _git(self, where: Path, *arguments: str) -> str:
+        identity = ["-c", "user.name=Tagboat demo", "-c", "user.email=demo@example.com"]
+        done = subprocess.run(["git", *identity, *arguments], cwd=where, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def reset(self) -> None:
+        """Go back to the repository's own state."""
+        self._git(self.folder, "fetch", "--quiet", "origin", "HEAD")
+        self._git(self.folder, "reset", "--quiet", "--hard", "FETCH_HEAD")
+
+    def change(self, file: str, old: str, new: str, message: str) -> None:
+        """Replace text in a file and commit it.
+
+        Raises:
+            ValueError: the text is not there.
+        """
+        path = self.folder / file
+        text = path.read_text()
+        if old not in text:
+            raise ValueError(f"{file} does not contain {old!r}")
+        path.write_text(text.replace(old, new))
+        self._git(self.folder, "commit", "--quiet", "--all", "--message", message)
+
+    def new_heading(self, text: str) -> None:
+        """Change what visitors read at the top of the page."""
+        page = "images/web/app/templates/index.html"
+        old = re.search(r"<h1>.*</h1>", (self.folder / page).read_text())
+        assert old
+        self.change(page, old[0], f"<h1>{text}</h1>", f"Say: {text}")
+
+    def never_healthy(self) -> None:
+        """Break readiness in a way that the build's smoke test cannot see: only web hosts wait for an answer."""
+        self.change(
+            "images/web/app/health.py",
+            "        try:\n            revision",
+            '        if __import__("os").environ["HOST"].startswith("web"):\n'
+            '            return "search index: no answer"\n'
+            "        try:\n            revision",
+            "Ask the search index before saying ready",
+        )
+
+    def healthy_again(self) -> None:
+        """Take the last change back."""
+        self._git(self.folder, "revert", "--no-edit", "HEAD")

@@ -1,0 +1,38 @@
+"""A fresh fleet: dry run, converge, and nothing left to change."""
+
+from __future__ import annotations
+
+from conftest import measured
+from fleet import Fleet
+
+
+def test_dry_run_on_bare_hosts_changes_nothing(fleet: Fleet) -> None:
+    before = fleet.host("web1", "dpkg -l | sha256sum; ls /etc | sha256sum")
+    run = fleet.play("site", "--check", "--diff")
+    assert run.ok, run.output
+    assert fleet.host("web1", "dpkg -l | sha256sum; ls /etc | sha256sum") == before
+
+
+def test_site_converges(fleet: Fleet) -> None:
+    run = fleet.play("site")
+    assert run.ok, run.output
+    measured("provision the fleet from bare hosts", run)
+
+
+def test_site_again_changes_nothing(fleet: Fleet) -> None:
+    run = fleet.play("site")
+    assert run.ok, run.output
+    assert set(run.changed.values()) == {0}, run.output
+    measured("provision again, nothing to change", run)
+
+
+def test_dry_run_on_a_converged_fleet_finds_nothing(fleet: Fleet) -> None:
+    run = fleet.play("site", "--check", "--diff")
+    assert run.ok, run.output
+    assert set(run.changed.values()) == {0}, run.output
+
+
+def test_lab_again_changes_nothing(fleet: Fleet) -> None:
+    run = fleet.play("lab")
+    assert run.ok, run.output
+    assert set(run.changed.values()) == {0}, run.output

@@ -1,0 +1,104 @@
+"""The main job, in order: build, ship, break, roll back."""
+
+from __future__ import annotations
+
+from conftest import Tags, measured
+from fleet import Fleet
+from load import Visitors
+
+
+def assert_serving(fleet: Fleet, tag: str) -> None:
+    """Every web host, and the balancer, answer with this tag."""
+    assert set(fleet.serving().values()) == {tag}
+    status, page = fleet.get("/")
+    assert status == 200
+    assert f"<footer>{tag} on " in page
+
+
+def test_before_anything_is_built_a_deploy_says_what_to_do(fleet: Fleet) -> None:
+    run = fleet.play("deploy", service="web", tag="v1")
+    assert not run.ok
+    assert "make build IMAGE=web" in run.output
+
+
+def test_first_deploy(fleet: Fleet, tags: Tags) -> None:
+    run = fleet.play("deploy", service="web", tag=tags.first)
+    assert run.ok, run.output
+    assert_serving(fleet, tags.first)
+    measured("deploy, first ever", run)
+
+
+def test_same_tag_again_changes_nothing_and_says_so(fleet: Fleet, tags: Tags) -> None:
+    run = fleet.play("deploy", service="web", tag=tags.first)
+    assert run.ok, run.output
+    assert "Nothing to do" in run.output
+    assert set(run.changed.values()) == {0}
+
+
+def test_dry_run_shows_the_deploy_and_changes_nothing(fleet: Fleet, tags: Tags) -> None:
+    run = fleet.play("deploy", "--check", "--diff", service="web", tag=tags.second)
+    assert run.ok, run.output
+    assert f"+TAG={tags.second}" in run.output
+    assert f"-TAG={tags.first}" in run.output
+    assert_serving(fleet, tags.first)
+
+
+def test_nobody_notices_a_deploy(fleet: Fleet, tags: Tags) -> None:
+    with Visitors(fleet.url) as visitors:
+        run = fleet.play("deploy", service="web", tag=tags.second)
+    assert run.ok, run.output
+    assert_serving(fleet, tags.second)
+    assert "What would you like to learn today?" in fleet.get("/")[1]
+    assert visitors.failed == {}
+    assert visitors.answers["200"] > 100
+    measured("deploy of a built tag, under load", run)
+
+
+def test_hosts_refuse_a_release_that_is_never_healthy(fleet: Fleet, tags: Tags) -> None:
+    with Visitors(fleet.url) as visitors:
+        run = fleet.play("deploy", service="web", tag=tags.never_healthy)
+    assert not run.ok
+    assert "search index: no answer" in run.output  # the health answer
+    assert f"Serving now: {tags.second} on web1, web2." in run.output
+    assert "Next: " in run.output
+    assert_serving(fleet, tags.second)
+    assert visitors.failed == {}
+    measured("deploy of a release that is never healthy", run)
+
+
+def test_a_bad_tag_is_not_deployed_again(fleet: Fleet, tags: Tags) -> None:
+    run = fleet.play("deploy", service="web", tag=tags.never_healthy)
+    assert not run.ok
+    assert "is marked bad" in run.output
+    assert "FORCE=1" in run.output
+
+
+def test_roll_back(fleet: Fleet, tags: Tags) -> None:
+    with Visitors(fleet.url) as visitors:
+        run = fleet.play("rollback", service="web", tag=tags.first)
+    assert run.ok, run.output
+    assert_serving(fleet, tags.first)
+    assert visitors.failed == {}
+    measured("rollback", run)
+
+
+def test_status_shows_what_runs_and_the_history(fleet: Fleet, tags: Tags) -> None:
+    run = fleet.play("status")
+    assert run.ok, run.output
+    for host in fleet.web_hosts():
+        assert any(f"web      {host}" in line and tags.first in line and "healthy" in line for line in lines(run.output))
+    assert any(tags.never_healthy in line and "failed" in line for line in lines(run.output))
+    assert any(tags.second in line and "rolled_back" in line for line in lines(run.output))
+    measured("status", run)
+
+
+def test_site_leaves_the_release_alone(fleet: Fleet, tags: Tags) -> None:
+    run = fleet.play("site")
+    assert run.ok, run.output
+    assert set(run.changed.values()) == {0}, run.output
+    assert_serving(fleet, tags.first)
+
+
+def lines(output: str) -> list[str]:
+    """Split output into lines."""
+    return output.splitlines()
