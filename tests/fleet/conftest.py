@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
-from fleet import ROOT, Fleet, Run, Source
+from fleet import ROOT, Fleet, Source
+from story import FIGURES, Tags, build, measured
 
 REPORTS = ROOT / "reports" / "fleet"
-FIGURES: dict[str, float] = {}
-
-
-@dataclass(frozen=True)
-class Tags:
-    """The tags of image web that the story is about."""
-
-    first: str
-    second: str
-    never_healthy: str
 
 
 @pytest.fixture(scope="session")
@@ -57,24 +46,6 @@ def tags(fleet: Fleet, source: Source) -> Tags:
     third = build(fleet, source, "build after a code change")
     source.healthy_again()
     return Tags(first, second, third)
-
-
-def build(fleet: Fleet, source: Source, figure: str) -> str:
-    """Build web from the clone; return the tag it got."""
-    run = fleet.play("build", image="web", image_source_dir=str(source.folder))
-    assert run.ok, run.output
-    measured(figure, run)
-    return tags_built(run)[-1]
-
-
-def tags_built(run: Run) -> list[str]:
-    """Read which tags a build made."""
-    return re.findall(r"\bweb (v\d+) sha256:", run.output)
-
-
-def measured(what: str, run: Run) -> None:
-    """Keep a figure for the report."""
-    FIGURES[what] = round(run.seconds, 1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -35,11 +35,11 @@ class Story:
         """Say what comes now."""
         print(f"\n{paint('1', f'[{time.monotonic() - self.begin:5.0f} s] {text}')}", flush=True)
 
-    def do(self, playbook: str, *options: str, fails: bool = False, **extra: object) -> Run:
+    def do(self, playbook: str, fails: bool = False, **extra: str) -> Run:
         """Run a playbook that must succeed, or with `fails`, must not; end the demo when it is the other way round."""
-        shown = [f"playbooks/{playbook}.yml", *options, *(f"-e {name}={value}" for name, value in extra.items())]
+        shown = [f"playbooks/{playbook}.yml", *(f"-e {name}={value}" for name, value in extra.items())]
         print(paint("36", f"  $ ansible-playbook {' '.join(shown)}"), flush=True)
-        run = self.fleet.play(playbook, *options, **extra)
+        run = self.fleet.play(playbook, **extra)
         mark = paint("32", "done") if run.ok else paint("33" if fails else "31", f"exit code {run.code}")
         print(f"  {mark} in {run.seconds:.1f} s", flush=True)
         if run.ok == fails:
@@ -65,22 +65,22 @@ def main() -> None:
     story.do("site")
     source = Source(story.fleet.folder / "source")
     source.reset()
-    at = {"image_source_dir": str(source.folder)}
+    at = str(source.folder.relative_to(ROOT))
 
     story.tell("1. Build web on the build server, push it, deploy it")
-    first = built(story.do("build", image="web", **at))
+    first = built(story.do("build", image="web", image_source_dir=at))
     story.do("deploy", service="web", tag=first)
     story.serving()
 
     story.tell("2. Change the app, build, deploy: nobody notices but for the new heading")
     source.new_heading("What would you like to learn today?")
-    second = built(story.do("build", image="web", **at))
+    second = built(story.do("build", image="web", image_source_dir=at))
     story.do("deploy", service="web", tag=second)
     story.serving()
 
     story.tell("3. Build a release that never becomes healthy: the hosts refuse it, the old one serves on")
     source.never_healthy()
-    third = built(story.do("build", image="web", **at))
+    third = built(story.do("build", image="web", image_source_dir=at))
     story.do("deploy", fails=True, service="web", tag=third)
     story.serving()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import measured
 from fleet import Fleet
+from story import measured
 
 
 def test_dry_run_on_bare_hosts_changes_nothing(fleet: Fleet) -> None:

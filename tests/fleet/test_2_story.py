@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conftest import Tags, measured
 from fleet import Fleet
 from load import Visitors
+from story import Tags, measured
 
 
 def assert_serving(fleet: Fleet, tag: str) -> None:
@@ -85,10 +85,12 @@ def test_roll_back(fleet: Fleet, tags: Tags) -> None:
 def test_status_shows_what_runs_and_the_history(fleet: Fleet, tags: Tags) -> None:
     run = fleet.play("status")
     assert run.ok, run.output
-    for host in fleet.web_hosts():
-        assert any(f"web      {host}" in line and tags.first in line and "healthy" in line for line in lines(run.output))
-    assert any(tags.never_healthy in line and "failed" in line for line in lines(run.output))
-    assert any(tags.second in line and "rolled_back" in line for line in lines(run.output))
+    for words in (
+        *((host, tags.first, "healthy") for host in fleet.web_hosts()),
+        (tags.never_healthy, "failed"),
+        (tags.second, "rolled_back"),
+    ):
+        assert any(all(word in line.split() for word in words) for line in run.output.splitlines()), words
     measured("status", run)
 
 
@@ -97,8 +99,3 @@ def test_site_leaves_the_release_alone(fleet: Fleet, tags: Tags) -> None:
     assert run.ok, run.output
     assert set(run.changed.values()) == {0}, run.output
     assert_serving(fleet, tags.first)
-
-
-def lines(output: str) -> list[str]:
-    """Split output into lines."""
-    return output.splitlines()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Tags
 from fleet import Fleet, Run
+from story import Tags
 
 
 @pytest.fixture(autouse=True)
-def untouched(fleet: Fleet, tags: Tags) -> Iterator[None]:
+def untouched(fleet: Fleet) -> Iterator[None]:
     """Whatever is refused leaves every host's record and units as they were."""
     look = "sha256sum /etc/ansible/facts.d/tagboat.fact /etc/tagboat/web/* /etc/haproxy/tagboat.map; docker ps -q"
     before = [fleet.host(host, look) for host in fleet.web_hosts()]

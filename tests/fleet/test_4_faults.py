@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from conftest import Tags, tags_built
 from fleet import Fleet, Run, Source
 from load import Visitors
+from story import Tags, tags_built
 from test_2_story import assert_serving
 
 
@@ -61,7 +63,8 @@ def test_a_container_that_dies_is_started_again(fleet: Fleet, tags: Tags) -> Non
 
 def test_bad_on_the_second_host_only_the_fleet_ends_on_the_old_tag(fleet: Fleet, tags: Tags) -> None:
     # Something else sits on the port of both slots of web2, so the new container cannot start there.
-    fleet.host("web2", "systemd-run --unit=squatter sh -c 'for p in 10080 20080; do python3 -m http.server -b 127.0.0.1 $p & done; wait'")
+    squat = "for p in 10080 20080; do python3 -m http.server -b 127.0.0.1 $p & done; wait"
+    fleet.host("web2", f"systemd-run --unit=squatter sh -c '{squat}'")
     try:
         with Visitors(fleet.url) as visitors:
             run = fleet.play("deploy", service="web", tag=tags.second, force=True)
@@ -93,25 +96,18 @@ def test_two_builds_at_once_get_two_tags(fleet: Fleet, source: Source) -> None:
     assert len({tags_built(run)[-1] for run in runs}) == 2
 
 
-def at_once(*jobs: object) -> list[Run]:
-    """Run callables that return a Run side by side."""
-    runs: list[Run] = []
-    threads = [threading.Thread(target=lambda job=job: runs.append(job())) for job in jobs]  # type: ignore[misc]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return runs
+def at_once(*jobs: Callable[[], Run]) -> list[Run]:
+    """Do several runs side by side."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
 
 
-def wait_for(condition: object, seconds: float = 60) -> None:
-    """Wait until a callable is true; a failing look counts as not yet."""
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until a condition holds; a look that fails counts as not yet."""
     deadline = time.monotonic() + seconds
     while True:
-        try:
-            if condition():  # type: ignore[operator]
+        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+            if condition():
                 return
-        except Exception:  # noqa: BLE001  a host that is booting refuses in many ways
-            pass
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.5)
