@@ -40,7 +40,7 @@ log: {description: The refused container's last lines., type: str, returned: fai
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402  the documentation of a module comes first
 from ansible.module_utils.tagboat.host import CommandError, Host  # noqa: E402
 from ansible.module_utils.tagboat.lease import LeaseHeldError  # noqa: E402
-from ansible.module_utils.tagboat.rollout import Rollout, RolloutError  # noqa: E402
+from ansible.module_utils.tagboat.rollout import Rollout, RolloutError, same  # noqa: E402
 
 ARGUMENTS = {
     "step": {"required": True, "choices": ["status", "preflight", "migrate", "switch", "undo", "finish"]},
@@ -74,7 +74,7 @@ def main() -> None:
         if module.check_mode:
             if p["step"] == "switch":
                 live = rollout.record.live
-                result["changed"] = live is None or live["digest"] != p["release"]["digest"] or p["force"]
+                result["changed"] = live is None or not same(live, p["release"]) or p["force"]
                 result["diff"] = rollout.preview(p["release"])
         elif p["step"] == "preflight":
             rollout.preflight(p["release"], p["first"], p["min_free_mb"])

@@ -21,7 +21,7 @@ class Edge:
         self._service = service
 
     def points_to(self) -> str | None:
-        """Name the backend that requests go to now, or None when there is none."""
+        """Name the backend that requests go to now, or None when the edge does not know the service yet."""
         for line in self._host.haproxy(f"show map {MAP}").splitlines():
             fields = line.split()  # <address of the entry> <key> <value>
             if len(fields) == 3 and fields[1] == self._service:
@@ -41,8 +41,17 @@ class Edge:
         refused = self._host.haproxy(f"{verb} map {MAP} {self._service} {backend}")
         if refused:
             raise OSError(f"the edge refused to switch: {refused}")
-        entries = {**lines(self._host.read(MAP) or ""), self._service: backend}
-        self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
+        with self._host.lock("/run/tagboat/edge.lock"):  # other services on this host have lines in the same file
+            entries = {**self._entries(), self._service: backend}
+            self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
+
+    def agrees(self, backends: tuple[str, ...]) -> bool:
+        """Tell whether requests go to one of these backends now, and will after a restart of the edge."""
+        now = self.points_to()
+        return now in backends and now == self._entries().get(self._service)
+
+    def _entries(self) -> dict[str, str]:
+        return lines(self._host.read(MAP) or "")
 
     def requests_in_flight(self, backend: str) -> int:
         """Count the requests a backend is still answering."""

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 HAPROXY_SOCKET = "/run/haproxy/admin.sock"
@@ -47,16 +48,6 @@ class Host:
             raise CommandError(f"{' '.join(argv[:3])} failed with {done.returncode}: {output[-2000:]}")
         return output
 
-    def spawn(self, argv: list[str]) -> None:
-        """Start a command that outlives this process."""
-        subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
     def read(self, path: str) -> str | None:
         """Return a file's text, or None when there is no such file."""
         try:
@@ -86,11 +77,12 @@ class Host:
         return True
 
     def link(self, path: str, target: str) -> None:
-        """Make `path` a symbolic link to `target`, replacing what was there."""
+        """Make `path` a symbolic link to `target`, replacing what was there at once."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        os.symlink(target, path)
+        temporary = f"{path}.tagboat-new"
+        self.remove(temporary)
+        os.symlink(target, temporary)
+        os.replace(temporary, path)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
@@ -123,13 +115,16 @@ class Host:
         Raises:
             OSError: the edge does not run.
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(5)
-            connection.connect(HAPROXY_SOCKET)
-            connection.sendall(command.encode() + b"\n")
-            answer = b""
-            while chunk := connection.recv(65536):
-                answer += chunk
+        answer = b""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(5)
+                connection.connect(HAPROXY_SOCKET)
+                connection.sendall(command.encode() + b"\n")
+                while chunk := connection.recv(65536):
+                    answer += chunk
+        except OSError as error:
+            raise OSError(f"the edge (haproxy) does not answer: {error}") from None
         return answer.decode().strip()
 
     def free_bytes(self, path: str) -> int:
@@ -137,11 +132,7 @@ class Host:
         return shutil.disk_usage(path).free
 
     def lock(self, path: str) -> contextlib.AbstractContextManager[None]:
-        """Hold an exclusive lock that the kernel drops when this process ends, however it ends.
-
-        Raises:
-            BlockingIOError: another process holds it.
-        """
+        """Hold an exclusive lock, waiting for it; the kernel drops it when this process ends, however it ends."""
         return _flock(path)
 
     def clock(self) -> float:
@@ -158,8 +149,8 @@ class Host:
 
 
 @contextlib.contextmanager
-def _flock(path: str):  # type: ignore[no-untyped-def]
+def _flock(path: str) -> Iterator[None]:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -47,10 +47,7 @@ class Lease:
             LeaseHeldError: another rollout holds it.
         """
         deadline = self._host.clock() + PATIENCE_SECONDS
-        while True:
-            held = self.holder()
-            if held is None or held["id"] == self._rollout["id"]:
-                return self._write(confirmed=False)
+        while held := self._claim(confirmed=False):
             if first or held["confirmed"] or self._host.clock() > deadline:
                 seconds = self._host.clock() - held["since"]
                 raise LeaseHeldError(
@@ -64,34 +61,39 @@ class Lease:
         Raises:
             LeaseHeldError: it expired meanwhile and another rollout took it.
         """
-        held = self.holder()
-        if held and held["id"] != self._rollout["id"]:
+        if held := self._claim(confirmed=True):
             raise LeaseHeldError(f"{held['by']} took the lease for {self._service} over: {held['what']}")
-        self._write(confirmed=True)
+
+    def is_mine(self) -> bool:
+        """Tell whether this rollout holds the lease."""
+        held = self.holder()
+        return held is not None and held["id"] == self._rollout["id"]
 
     def release(self) -> None:
         """Let another rollout begin."""
-        held = self.holder()
-        if held and held["id"] == self._rollout["id"]:
+        if self.is_mine():
             self._host.remove(self._path)
 
-    def _write(self, confirmed: bool) -> None:
-        now = self._host.clock()
-        held = self.holder() or {"since": now}
-        self._host.write(
-            self._path,
-            json.dumps(
-                {**self._rollout, "since": held["since"], "until": now + SECONDS, "confirmed": confirmed}
-            ),
-        )
+    def _claim(self, confirmed: bool) -> dict[str, Any] | None:
+        """Take or prolong the lease, unless another rollout holds it: then return that."""
+        with self._host.lock(f"{self._path}.lock"):
+            held = self.holder()
+            if held and held["id"] != self._rollout["id"]:
+                return held
+            now = self._host.clock()
+            mine = held or {"since": now, "confirmed": False}
+            times = {"since": mine["since"], "until": now + SECONDS, "confirmed": confirmed or mine["confirmed"]}
+            self._host.write(self._path, json.dumps({**self._rollout, **times}))
+            return None
 
     def __enter__(self) -> Lease:
         """Renew the lease for as long as this process works under it."""
 
         def renew() -> None:
-            while not self._stop.wait(SECONDS / 3):
-                self._write(confirmed=True)
+            while not self._stop.wait(SECONDS / 3) and self._claim(confirmed=False) is None:
+                pass
 
+        self._stop.clear()
         self._renewer = threading.Thread(target=renew, daemon=True)
         self._renewer.start()
         return self

@@ -27,9 +27,7 @@ class Record:
     def __init__(self, host: Host, service: str) -> None:
         self._host = host
         self._service = service
-        text = host.read(PATH)
-        self._all: dict[str, Any] = json.loads(text) if text else {"services": {}}
-        own = self._all["services"].get(service, {})
+        own = self._read()["services"].get(service, {})
         self.live_slot: str | None = own.get("live")
         self.releases: list[Release] = own.get("releases", [])
 
@@ -50,6 +48,10 @@ class Record:
                 return str(release.get("reason", release["result"])) if release["result"] in BAD else None
         return None
 
+    def left_by(self, rollout_id: str) -> Release | None:
+        """The release that served until this rollout."""
+        return next((release for release in self.releases if release.get("left_by") == rollout_id), None)
+
     def went_live(self, release: Release, slot: str, left: str, reason: str = "") -> None:
         """Note that `release` serves from `slot`; what served before has now the result `left`, for this `reason`.
 
@@ -60,6 +62,7 @@ class Record:
                 other["result"] = REPLACED
             elif other["result"] == LIVE:
                 other["result"] = left
+                other["left_by"] = release["rollout"]
                 if reason:
                     other["reason"] = reason
         self.live_slot = slot
@@ -69,11 +72,17 @@ class Record:
         """Note that `release` was tried and refused: its tag is bad from now on."""
         self._add({**release, "result": FAILED, "reason": reason})
 
-    def mark(self, release: Release, result: str, reason: str = "") -> None:
+    def nothing_serves(self, reason: str) -> None:
+        """Note that the live release was rolled back and that there is none to go back to."""
+        for release in self.releases:
+            if release["result"] == LIVE:
+                release.update(result=ROLLED_BACK, reason=reason)
+        self.live_slot = None
+        self._save()
+
+    def mark(self, release: Release, result: str) -> None:
         """Give a remembered release another result."""
         release["result"] = result
-        if reason:
-            release["reason"] = reason
         self._save()
 
     def _add(self, release: Release) -> None:
@@ -83,6 +92,13 @@ class Record:
         self.releases = keep
         self._save()
 
+    def _read(self) -> dict[str, Any]:
+        text = self._host.read(PATH)
+        record: dict[str, Any] = json.loads(text) if text else {"services": {}}
+        return record
+
     def _save(self) -> None:
-        self._all["services"][self._service] = {"live": self.live_slot, "releases": self.releases}
-        self._host.write(PATH, json.dumps(self._all, indent=1, sort_keys=True) + "\n")
+        with self._host.lock("/run/tagboat/record.lock"):  # another service may be rolled out here at the same time
+            record = self._read()
+            record["services"][self._service] = {"live": self.live_slot, "releases": self.releases}
+            self._host.write(PATH, json.dumps(record, indent=1, sort_keys=True) + "\n")

@@ -2,19 +2,21 @@
 
 At every instant the slot that the record names as live runs a healthy release: a new release is healthy before the
 edge sends it a request, and the old slot is let go only after the record names the new one. So this process may be
-killed at any instruction; the next one begins by making the edge agree with the record.
+killed at any instruction; the next one begins by making the host agree with the record.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from typing import Any, Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from . import slot as slots
 from .edge import Edge
 from .host import CommandError, Host
 from .lease import Lease
-from .record import GOOD, LIVE, REPLACED, ROLLED_BACK, STANDBY, Record, Release
+from .record import REPLACED, ROLLED_BACK, STANDBY, Record, Release
 
 LOG_LINES = 20
 
@@ -80,7 +82,12 @@ class Rollout:
 
         Raises:
             RolloutError: it failed. Nothing has been switched.
+            LeaseHeldError: another rollout is under way.
         """
+        with self._at_work():
+            return self._migrate(release, secrets, deadline_seconds)
+
+    def _migrate(self, release: Release, secrets: dict[str, str], deadline_seconds: float) -> str:
         spec = release["spec"]
         folder = f"/etc/tagboat/{self.service}"
         self.host.write(f"{folder}/secrets.env", _secrets_file(secrets), 0o600)
@@ -90,17 +97,14 @@ class Rollout:
         )
         name = f"{self.service}-migrate"
         self.host.run(["docker", "rm", "--force", name], check=False)
-        with self.lease:
-            try:
-                return self.host.run(
-                    ["docker", "run", "--rm", "--name", name, "--network=tagboat", "--pull=never", "--cap-drop=ALL"]
-                    + ["--security-opt=no-new-privileges", f"--env-file={folder}/migrate.env"]
-                    + [f"--env-file={folder}/secrets.env", *slots.limits(spec), release["image"], *spec["migrate"]],
-                    timeout_seconds=deadline_seconds,
-                )
-            except CommandError as error:
-                self.host.run(["docker", "rm", "--force", name], check=False)
-                raise RolloutError(f"the migration of {release['tag']} failed; nothing was switched", str(error)) from None
+        command = ["docker", "run", "--rm", "--name", name, "--network=tagboat", "--pull=never", "--cap-drop=ALL"]
+        command += ["--security-opt=no-new-privileges", *slots.limits(spec)]
+        command += [f"--env-file={folder}/migrate.env", f"--env-file={folder}/secrets.env"]
+        try:
+            return self.host.run([*command, release["image"], *spec["migrate"]], timeout_seconds=deadline_seconds)
+        except CommandError as error:
+            self.host.run(["docker", "rm", "--force", name], check=False)
+            raise RolloutError(f"the migration of {release['tag']} failed; nothing was switched", str(error)) from None
 
     def switch(
         self, release: Release, secrets: dict[str, str], left: str = STANDBY, reason: str = "", force: bool = False
@@ -118,60 +122,66 @@ class Rollout:
             RolloutError: it never became healthy; the old release never stopped serving.
             LeaseHeldError: another rollout is under way.
         """
-        self.lease.confirm()
-        with self.lease:
-            self.settle()
-            old = self.record.live
-            if old and same(old, release) and not force:
-                return False
-            self._need_image(release)
-            new = self._slot(slots.other(self.record.live_slot))
-            for path, text in new.files(release, self.environment_name, self.host_name).items():
-                self.host.write(path, text)
-            self.host.write(f"/etc/tagboat/{self.service}/secrets.env", _secrets_file(secrets), 0o600)
-            self.init.keep(self.service)
+        with self._at_work():
+            return self._switch(release, secrets, left, reason, force)
 
-            overlap = release["spec"]["overlap"]
+    def _switch(self, release: Release, secrets: dict[str, str], left: str, reason: str, force: bool = False) -> bool:
+        http, overlap = "port" in release["spec"], release["spec"]["overlap"]
+        restarted = self.settle(http)
+        old = self.record.live
+        if old and same(old, release) and not force:
+            if restarted:
+                self._wait_healthy(self._slot(old["slot"]), old)
+            self._tidy(old)
+            return restarted
+        self._need_image(release)
+        new = self._slot(slots.other(self.record.live_slot))
+        behind = self._slot(slots.other(new.name))
+        for path, text in new.files(release, self.environment_name, self.host_name).items():
+            self.host.write(path, text)
+        self.host.write(f"/etc/tagboat/{self.service}/secrets.env", _secrets_file(secrets), 0o600)
+        self.init.keep(self.service)
+
+        try:
             if old and not overlap:
-                self._timed("stop", self._slot(slots.other(new.name)).stop)
-            try:
-                standby = self.record.standby
-                if not (standby and same(standby, release) and standby["slot"] == new.name and not force):
-                    self._timed("start", new.start)
-                elif not new.runs(release["digest"]):
-                    self._timed("start", new.start)
-                self._timed("healthy", lambda: self._wait_healthy(new, release))
-            except (RolloutError, CommandError) as error:
-                log = new.log_tail(LOG_LINES)
-                new.stop()
-                if old and not overlap:
-                    self._slot(slots.other(new.name)).start()
-                self.record.has_failed(self._entry(release), str(error))
-                raise RolloutError(f"{release['tag']} was refused: {error}; {self.serving()}", log) from None
-
-            if release["spec"].get("port"):
+                self._timed("stop", behind.stop)
+            if not force and self._is_ready(new, release, secrets):
+                self.init.resume(self.service, new.name)
+            else:
+                if standby := self.record.standby:
+                    self.record.mark(standby, REPLACED)  # before its slot is taken
+                self._timed("start", new.start)
+            self._timed("healthy", lambda: self._wait_healthy(new, release))
+            self.init.enable(self.service, new.name)
+            if http:
                 self._timed("flip", lambda: self.edge.flip(slots.container(self.service, new.name), new.name))
             self.record.went_live(self._entry(release), new.name, left, reason)
-            self.init.enable(self.service, new.name)
-            if old and overlap:
-                self._let_go(self._slot(slots.other(new.name)), old, left)
-            return True
+        except (RolloutError, CommandError, OSError) as error:
+            log = new.log_tail(LOG_LINES)
+            self._back_out(new, http)
+            if not isinstance(error, OSError):  # a full disk or a dead edge is no fault of the release
+                self.record.has_failed(self._entry(release), str(error))
+            raise RolloutError(f"{release['tag']} was refused: {error}; {self.serving()}", log) from None
+
+        self.init.disable(self.service, behind.name)
+        if old and overlap:
+            self._let_go(behind, old, left)
+        return True
 
     def undo(self, secrets: dict[str, str], reason: str) -> bool:
         """Go back to what served before this rollout, if this rollout changed it; the tag left is marked bad."""
-        left = self.record.live
-        if left is None or left.get("rollout") != self.rollout["id"]:
+        if not (self.lease.is_mine() or self._is_live_by_me()):
             return False
-        before = self.record.standby
-        if before:
-            return self.switch(before, secrets, left=ROLLED_BACK, reason=reason)
-        # The first release ever: there is nothing to go back to, so nothing serves.
-        if left["spec"].get("port"):
-            self.edge.flip(f"{self.service}-none", None)
-        self._slot(left["slot"]).stop()
-        self.record.live_slot = None
-        self.record.mark(left, ROLLED_BACK, reason)
-        return True
+        with self._at_work():
+            if not self._is_live_by_me():
+                return False
+            before = self.record.left_by(self.rollout["id"])
+            # An id of its own, because connections break and Ansible tries again: undoing twice is undoing once.
+            self.rollout = {**self.rollout, "id": f"{self.rollout['id']}-undo"}
+            if before:
+                return self._switch(before, secrets, ROLLED_BACK, reason)
+            self._take_down(reason)
+            return True
 
     def finish(self) -> None:
         """Let the next rollout begin."""
@@ -192,7 +202,9 @@ class Rollout:
         """Return what `switch` would write, as Ansible's diff."""
         live = self.record.live
         new = self._slot(slots.other(self.record.live_slot))
-        now = self._slot(self.record.live_slot or "a").files(live, self.environment_name, self.host_name) if live else {}
+        now = (
+            self._slot(self.record.live_slot or "a").files(live, self.environment_name, self.host_name) if live else {}
+        )
         then = new.files(release, self.environment_name, self.host_name)
         title = f"{self.service} on {self.host_name}: {live['tag'] if live else 'nothing'} -> {release['tag']}"
         lines = difflib.unified_diff(
@@ -207,13 +219,72 @@ class Rollout:
 
     # --- what the steps are made of --------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Make the edge agree with the record, whatever an interrupted rollout left behind."""
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Change the host under the lease, alone.
+
+        A broken connection may have left this very rollout at work here, in another process: wait until it is done.
+        """
+        self.lease.confirm()
+        with self.host.lock(f"/run/tagboat/{self.service}.lock"), self.lease:
+            self.record = Record(self.host, self.service)
+            yield
+
+    def settle(self, http: bool) -> bool:
+        """Make what serves agree with the record, whatever an interrupted rollout left behind.
+
+        Returns:
+            Whether the live release did not run and had to be started.
+        """
         live = self.record.live
-        if live and live["spec"].get("port"):
-            backend = slots.container(self.service, live["slot"])
-            if self.edge.points_to() not in (backend, f"{self.service}-maintenance"):
+        slot = self._slot(live["slot"]) if live else None
+        restarted = False
+        if live and slot and not slot.is_running():
+            if not live["spec"]["overlap"]:
+                self._slot(slots.other(slot.name)).stop()
+            with contextlib.suppress(CommandError):  # a release that cannot start must not keep the next one away
+                slot.start()
+            restarted = True
+        if http:
+            backend = slots.container(self.service, slot.name if slot else "none")
+            if not self.edge.agrees((backend, f"{self.service}-maintenance")):
                 self.edge.flip(backend, None)
+        return restarted
+
+    def _tidy(self, live: Release) -> None:
+        """End what an interrupted rollout left running beside the live release."""
+        beside = self._slot(slots.other(live["slot"]))
+        self.init.enable(self.service, live["slot"])
+        self.init.disable(self.service, beside.name)
+        if beside.is_running():
+            self._let_go(beside, live, STANDBY if self.record.standby else ROLLED_BACK)
+
+    def _back_out(self, new: slots.Slot, http: bool) -> None:
+        """End a slot that was refused, after making sure that nothing is sent to it."""
+        self.record = Record(self.host, self.service)
+        self.settle(http)
+        new.stop()
+        self.init.disable(self.service, new.name)
+
+    def _take_down(self, reason: str) -> None:
+        """End the first release ever: there is nothing to go back to, so nothing serves."""
+        left = self.record.live
+        assert left is not None
+        self.record.nothing_serves(reason)
+        self.settle("port" in left["spec"])
+        self._slot(left["slot"]).stop()
+        self.init.disable(self.service, left["slot"])
+
+    def _is_live_by_me(self) -> bool:
+        live = self.record.live
+        return live is not None and live["rollout"] == self.rollout["id"]
+
+    def _is_ready(self, new: slots.Slot, release: Release, secrets: dict[str, str]) -> bool:
+        """Tell whether the slot runs this very release already, as standby."""
+        standby = self.record.standby
+        return bool(
+            standby and standby["slot"] == new.name and same(standby, release) and new.runs(release["digest"], secrets)
+        )
 
     def serving(self) -> str:
         """Say in words what serves on this host."""
@@ -311,6 +382,3 @@ def same(one: Release, another: Release) -> bool:
 
 def _secrets_file(secrets: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in sorted(secrets.items()))
-
-
-__all__ = ["GOOD", "LIVE", "REPLACED", "Rollout", "RolloutError", "same"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .host import CommandError, Host
@@ -43,8 +44,9 @@ def environment(service: str, slot: str, release: dict[str, Any], environment_na
 
 
 def limits(spec: Spec) -> list[str]:
-    """Return the `docker run` arguments that hold for every container of a service, its one-shot commands included."""
-    arguments = [f"--memory={spec['memory_mb']}m", f"--memory-swap={spec['memory_mb']}m", f"--pids-limit={spec['pids']}"]
+    """Return the `docker run` arguments that hold for every container of a service, its migration's included."""
+    memory = f"{spec['memory_mb']}m"
+    arguments = [f"--memory={memory}", f"--memory-swap={memory}", f"--pids-limit={spec['pids']}"]
     if spec.get("cpus"):
         arguments.append(f"--cpus={spec['cpus']}")
     if spec.get("read_only"):
@@ -64,7 +66,8 @@ def run_file(service: str, slot: str, release: dict[str, Any]) -> str:
         f"--label=tagboat.tag={release['tag']}",
         f"--label=tagboat.digest={release['digest']}",
     ]
-    return f"RUN_ARGS='{' '.join(arguments)}'\nIMAGE={release['image']}\nCOMMAND='{' '.join(spec.get('command', []))}'\n"
+    command = " ".join(spec.get("command", []))
+    return f"RUN_ARGS='{' '.join(arguments)}'\nIMAGE={release['image']}\nCOMMAND='{command}'\n"
 
 
 class Slot:
@@ -86,9 +89,19 @@ class Slot:
             f"{self._folder}/{self.name}.run": run_file(self._service, self.name, release),
         }
 
-    def runs(self, digest: str) -> bool:
-        """Tell whether the slot's container runs this digest."""
-        return self._inspect("{{.State.Running}} {{index .Config.Labels \"tagboat.digest\"}}") == f"true {digest}"
+    def runs(self, digest: str, secrets: dict[str, str]) -> bool:
+        """Tell whether the slot's container runs this digest, and was started with these secrets."""
+        shown = self._inspect('{{.State.Running}} {{index .Config.Labels "tagboat.digest"}} {{json .Config.Env}}')
+        if shown is None:
+            return False
+        running, label, env = shown.split(" ", 2)
+        wanted = {f"{name}={value}" for name, value in secrets.items()}
+        return (running, label) == ("true", digest) and wanted <= set(json.loads(env))
+
+    def is_running(self) -> bool:
+        """Tell whether the slot's container runs; unlike `why_ended`, sure of it: the engine must have said so."""
+        named = f"name=^{container(self._service, self.name)}$"
+        return self._host.run(["docker", "ps", "--filter", named, "--format", "{{.Names}}"]) != ""
 
     def start(self) -> None:
         """Start the slot with what its files say, after ending what ran in it."""
@@ -113,7 +126,11 @@ class Slot:
 
     def log_tail(self, lines: int) -> str:
         """Return the last lines the slot's container wrote."""
-        return self._host.run(["docker", "logs", "--tail", str(lines), container(self._service, self.name)], check=False)
+        name = container(self._service, self.name)
+        try:
+            return self._host.run(["docker", "logs", "--tail", str(lines), name], check=False)
+        except CommandError:  # too slow: the log is a help, not worth more trouble
+            return ""
 
     def _inspect(self, template: str) -> str | None:
         try:
@@ -140,13 +157,20 @@ class Init:
         """Stop a slot."""
         raise NotImplementedError
 
-    def enable(self, service: str, slot: str) -> None:
-        """Make `slot`, and only it, start at boot."""
+    def resume(self, service: str, slot: str) -> None:
+        """See to it that a slot which runs goes on running, even when its stop has just begun."""
         raise NotImplementedError
 
+    def enable(self, service: str, slot: str) -> None:
+        """Make a slot start at boot."""
+        raise NotImplementedError
+
+    def disable(self, service: str, slot: str) -> None:
+        """Make a slot start at boot no more."""
+        raise NotImplementedError
 
     def stop_later(self, service: str, slot: str, seconds: float) -> None:
-        """Stop a standby slot after a while."""
+        """Stop a standby slot after a while; an earlier `stop_later` is forgotten."""
         raise NotImplementedError
 
     def keep(self, service: str) -> None:
@@ -156,6 +180,9 @@ class Init:
 
 class Systemd(Init):
     """Instances `<service>@a` and `<service>@b` of one template unit."""
+
+    # Links as `systemctl enable` makes them, without the reload of all units that costs a third of a second.
+    _WANTS = "/etc/systemd/system/multi-user.target.wants"
 
     def unit_path(self, service: str) -> str:
         return f"/etc/systemd/system/{service}@.service"
@@ -167,20 +194,24 @@ class Systemd(Init):
     def stop(self, service: str, slot: str) -> None:
         self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds=3600)
 
+    def resume(self, service: str, slot: str) -> None:
+        self._host.run(["systemctl", "start", f"{service}@{slot}.service"])
+
     def enable(self, service: str, slot: str) -> None:
-        # The links that `systemctl enable` would make, without the reload of all units that costs a third of a second.
-        wants = "/etc/systemd/system/multi-user.target.wants"
-        self._host.link(f"{wants}/{service}@{slot}.service", self.unit_path(service))
-        self._host.remove(f"{wants}/{service}@{other(slot)}.service")
+        self._host.link(f"{self._WANTS}/{service}@{slot}.service", self.unit_path(service))
+
+    def disable(self, service: str, slot: str) -> None:
+        self._host.remove(f"{self._WANTS}/{service}@{slot}.service")
 
     def stop_later(self, service: str, slot: str, seconds: float) -> None:
-        self._host.run(
-            ["systemd-run", "--quiet", "--collect", f"--unit=tagboat-standby-{service}", f"--on-active={seconds}"]
-            + ["systemctl", "stop", f"{service}@{slot}.service"]
-        )
+        self.keep(service)  # the timer's name must be free
+        timer = ["systemd-run", "--quiet", "--collect", f"--unit=tagboat-standby-{service}", f"--on-active={seconds}"]
+        self._host.run([*timer, "systemctl", "stop", f"{service}@{slot}.service"])
 
     def keep(self, service: str) -> None:
-        self._host.run(["systemctl", "stop", f"tagboat-standby-{service}.timer"], check=False)
+        # The service too: when the time is just up, it is what waits for the slot to stop, under the timer's name.
+        name = f"tagboat-standby-{service}"
+        self._host.run(["systemctl", "stop", f"{name}.timer", f"{name}.service"], check=False)
 
 
 class Upstart(Init):
@@ -196,10 +227,16 @@ class Upstart(Init):
     def stop(self, service: str, slot: str) -> None:
         self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds=3600, check=False)
 
-    def enable(self, service: str, slot: str) -> None:
-        self._host.write(f"/etc/tagboat/{service}/live", f"SLOT={slot}\n")
+    def resume(self, service: str, slot: str) -> None:
+        pass  # nothing stops a slot but a rollout, see stop_later
 
-    def stop_later(self, service: str, slot: str, seconds: float) -> None:
+    def enable(self, service: str, slot: str) -> None:
+        self._host.write(f"/etc/tagboat/{service}/{slot}.boot", "")
+
+    def disable(self, service: str, slot: str) -> None:
+        self._host.remove(f"/etc/tagboat/{service}/{slot}.boot")
+
+    def stop_later(self, service: str, slot: str, seconds: float) -> None:  # noqa: ARG002
         self.stop(service, slot)  # upstart has no timers: the standby is kept stopped, which costs its start later
 
     def keep(self, service: str) -> None:
