@@ -14,7 +14,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [status, preflight, migrate, switch, undo, finish]
+    choices: [status, preflight, migrate, switch, undo, finish, begin_maintenance, end_maintenance]
   service: {description: Name of the service., type: str, required: true}
   host_name: {description: The inventory's name of this host., type: str, required: true}
   environment_name: {description: Name of the environment., type: str, default: ""}
@@ -43,7 +43,13 @@ from ansible.module_utils.tagboat.lease import LeaseHeldError  # noqa: E402
 from ansible.module_utils.tagboat.rollout import Rollout, RolloutError, same  # noqa: E402
 
 ARGUMENTS = {
-    "step": {"required": True, "choices": ["status", "preflight", "migrate", "switch", "undo", "finish"]},
+    "step": {
+        "required": True,
+        "choices": [
+            *("status", "preflight", "migrate", "switch", "undo", "finish"),
+            *("begin_maintenance", "end_maintenance"),
+        ],
+    },
     "service": {"required": True},
     "host_name": {"required": True},
     "environment_name": {"default": ""},
@@ -76,6 +82,10 @@ def main() -> None:
                 live = rollout.record.live
                 result["changed"] = live is None or not same(live, p["release"]) or p["force"]
                 result["diff"] = rollout.preview(p["release"])
+            elif p["step"] == "preflight" and p["release"]:
+                rollout.refuse_when_frozen()
+            elif p["step"].endswith("_maintenance"):
+                result["changed"] = rollout.edge.in_maintenance() != (p["step"] == "begin_maintenance")
         elif p["step"] == "preflight":
             rollout.preflight(p["release"], p["first"], p["min_free_mb"])
         elif p["step"] == "migrate":
@@ -85,6 +95,8 @@ def main() -> None:
             result["changed"] = rollout.switch(p["release"], p["secrets"], p["left"], p["reason"], p["force"])
         elif p["step"] == "undo":
             result["changed"] = rollout.undo(p["secrets"], p["reason"])
+        elif p["step"].endswith("_maintenance"):
+            result["changed"] = rollout.maintain(on=p["step"] == "begin_maintenance")
         if p["step"] == "finish" or p["last"]:
             rollout.finish()
     except (RolloutError, LeaseHeldError, CommandError, OSError) as error:

@@ -19,6 +19,7 @@ class Edge:
     def __init__(self, host: Host, service: str) -> None:
         self._host = host
         self._service = service
+        self._maintenance = f"{service}-maintenance"
 
     def points_to(self) -> str | None:
         """Name the backend that requests go to now, or None when the edge does not know the service yet."""
@@ -31,24 +32,48 @@ class Edge:
     def flip(self, backend: str, usable: str | None) -> None:
         """Send requests to `backend` from the next one on, now and after a restart of the edge.
 
+        In maintenance they stay where they are: a person took the service out, a person brings it back.
+
         Args:
             backend: a backend of this service, e.g. `web-b`.
             usable: server in it that is known to be healthy, so that the edge need not wait for its own check.
         """
         if usable:
             self._host.haproxy(f"set server {backend}/{usable} health up")
-        verb = "set" if self.points_to() is not None else "add"
-        refused = self._host.haproxy(f"{verb} map {MAP} {self._service} {backend}")
-        if refused:
-            raise OSError(f"the edge refused to switch: {refused}")
+        self._send_to(backend, even_from_maintenance=False)
+
+    def begin_maintenance(self) -> bool:
+        """Answer every request with the maintenance page; return whether that changed anything."""
+        return self._send_to(self._maintenance, even_from_maintenance=True)
+
+    def end_maintenance(self, backend: str) -> bool:
+        """Send requests to `backend` again; return whether that changed anything."""
+        return self._send_to(backend, even_from_maintenance=True)
+
+    def in_maintenance(self) -> bool:
+        """Tell whether requests are answered with the maintenance page; an edge that does not run answers none."""
+        try:
+            return self.points_to() == self._maintenance
+        except OSError:
+            return False
+
+    def agrees(self, backend: str) -> bool:
+        """Tell whether requests go to `backend` now, or to the maintenance page, and will after a restart."""
+        now = self.points_to()
+        return now in (backend, self._maintenance) and now == self._entries().get(self._service)
+
+    def _send_to(self, backend: str, even_from_maintenance: bool) -> bool:
         with self._host.lock("/run/tagboat/edge.lock"):  # other services on this host have lines in the same file
+            now = self.points_to()
+            if now == self._maintenance and not even_from_maintenance:
+                backend = now
+            verb = "add" if now is None else "set"
+            refused = self._host.haproxy(f"{verb} map {MAP} {self._service} {backend}")
+            if refused:
+                raise OSError(f"the edge refused to switch: {refused}")
             entries = {**self._entries(), self._service: backend}
             self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
-
-    def agrees(self, backends: tuple[str, ...]) -> bool:
-        """Tell whether requests go to one of these backends now, and will after a restart of the edge."""
-        now = self.points_to()
-        return now in backends and now == self._entries().get(self._service)
+            return now != backend
 
     def _entries(self) -> dict[str, str]:
         return lines(self._host.read(MAP) or "")

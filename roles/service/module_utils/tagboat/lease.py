@@ -41,14 +41,15 @@ class Lease:
         """Take the lease.
 
         Two rollouts begun in the same second race for the first host of the service; the one that loses it gives up
-        at once, the one that wins it waits on the other hosts until the loser has let go.
+        at once, the one that wins it waits on the other hosts until the loser has let go. Both wait for a holder that
+        is `brief`, such as a prune.
 
         Raises:
             LeaseHeldError: another rollout holds it.
         """
         deadline = self._host.clock() + PATIENCE_SECONDS
         while held := self._claim(confirmed=False):
-            if first or held["confirmed"] or self._host.clock() > deadline:
+            if (first and not held.get("brief")) or held["confirmed"] or self._host.clock() > deadline:
                 seconds = self._host.clock() - held["since"]
                 raise LeaseHeldError(
                     f"{held['by']} holds the lease for {self._service} since {seconds:.0f} s: {held['what']}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import slot as slots
 from .edge import Edge
+from .freeze import Freeze
 from .host import CommandError, Host
 from .lease import Lease
 from .record import REPLACED, ROLLED_BACK, STANDBY, Record, Release
@@ -35,7 +36,7 @@ class Rollout:
     Args:
         host: where effects happen.
         service: the service's name.
-        rollout: `id`, `by` and `what` of the rollout, for leases and records.
+        rollout: `id`, `by` and `what` of the rollout, for leases and records; `forced`: why no freeze stops it.
         environment_name: passed on to containers.
         host_name: the inventory's name of this host.
     """
@@ -57,6 +58,7 @@ class Rollout:
         self.edge = Edge(host, service)
         self.record = Record(host, service)
         self.lease = Lease(host, service, rollout)
+        self.freeze = Freeze(host)
         self.timings: dict[str, float] = {}
 
     # --- the steps of a rollout, each one remote execution -------------------------------------------------------
@@ -70,6 +72,9 @@ class Rollout:
         """
         if not self.host.exists(self.init.unit_path(self.service)):
             raise RolloutError(f"this host is not prepared for {self.service}: make site LIMIT={self.host_name}")
+        if release:
+            self.refuse_when_frozen()
+            self.freeze.forget_expired()
         self.lease.take(first)
         with self.lease:
             self._timed("engine", lambda: self._need_engine(min_free_mb))
@@ -196,7 +201,33 @@ class Rollout:
             "releases": self.record.releases,
             "health": self._health(live) if live else "nothing runs",
             "lease": self.lease.holder(),
+            "maintenance": self.edge.in_maintenance(),
+            "freeze": self.freeze.now(),
         }
+
+    def maintain(self, on: bool) -> bool:
+        """Answer with the maintenance page, or with the live release again; return whether that changed anything.
+
+        Going into maintenance waits for nobody: a rollout under way goes on behind the page, see `Edge.flip`. The way
+        back waits for it, because until it is done the record may name a slot that is about to be let go.
+        """
+        if on:
+            return self.edge.begin_maintenance()
+        with self._alone():
+            return self.edge.end_maintenance(slots.container(self.service, self.record.live_slot or "none"))
+
+    def refuse_when_frozen(self) -> None:
+        """Let no deploy pass while the environment is frozen, unless a reason was given for going on.
+
+        Raises:
+            RolloutError: it is frozen.
+        """
+        freeze = self.freeze.now()
+        if freeze and not self.rollout.get("forced"):
+            raise RolloutError(
+                f"deploys are frozen by {freeze['by']} until {freeze['until']}: {freeze['reason']}. Rollbacks are not."
+                " Next: make thaw, or, knowing better: make deploy ... FORCE=1 REASON='...'"
+            )
 
     def preview(self, release: Release) -> dict[str, str]:
         """Return what `switch` would write, as Ansible's diff."""
@@ -226,7 +257,13 @@ class Rollout:
         A broken connection may have left this very rollout at work here, in another process: wait until it is done.
         """
         self.lease.confirm()
-        with self.host.lock(f"/run/tagboat/{self.service}.lock"), self.lease:
+        with self._alone(), self.lease:
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for other processes that change this service here, and see what they have led to."""
+        with self.host.lock(f"/run/tagboat/{self.service}.lock"):
             self.record = Record(self.host, self.service)
             yield
 
@@ -247,7 +284,7 @@ class Rollout:
             restarted = True
         if http:
             backend = slots.container(self.service, slot.name if slot else "none")
-            if not self.edge.agrees((backend, f"{self.service}-maintenance")):
+            if not self.edge.agrees(backend):
                 self.edge.flip(backend, None)
         return restarted
 
@@ -297,6 +334,8 @@ class Rollout:
     def _entry(self, release: Release) -> Release:
         keep = ("tag", "digest", "image", "revision", "spec")
         entry = {key: release[key] for key in keep if key in release}
+        if self.rollout.get("forced"):
+            entry["forced"] = self.rollout["forced"]
         return {**entry, "rollout": self.rollout["id"], "by": self.rollout["by"], "at": self.host.now()}
 
     def _need_engine(self, min_free_mb: int) -> None:
