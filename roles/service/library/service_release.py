@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_release
-short_description: Take one step of a rollout on a host
+short_description: Read what a host runs, or start a release on it, outside of a rollout
 description:
   - Pulls, migrates, switches, undoes or reports a release of a service, see O(step).
   - Safe to kill at any instruction. The host serves a healthy release wherever it is interrupted.
@@ -22,7 +22,11 @@ options:
   release: {description: 'The release: V(tag), V(digest), V(image), V(revision), V(spec).', type: dict}
   secrets: {description: Current secrets of the service., type: dict, default: {}}
   first: {description: This is the first host of the service; two rollouts race for it., type: bool, default: false}
-  left: {description: What becomes of the release that serves now., type: str, choices: [standby, rolled_back], default: standby}
+  left:
+    description: What becomes of the release that serves now.
+    type: str
+    choices: [standby, rolled_back]
+    default: standby
   force: {description: Start the release again even when it is live., type: bool, default: false}
   reason: {description: Why the release that serves now is left, where it is rolled back., type: str, default: ""}
   last: {description: Let the lease go after this step., type: bool, default: false}
@@ -31,25 +35,20 @@ options:
 """
 
 RETURN = r"""
-status: {description: 'What this host runs: V(live), V(slot), V(releases), V(health), V(lease).', type: dict, returned: always}
+status:
+  description: 'What this host runs: V(live), V(slot), V(releases), V(health), V(lease).'
+  type: dict
+  returned: always
 timings: {description: Seconds each part took., type: dict, returned: success}
 output: {description: What the migration printed., type: str, returned: step=migrate}
 log: {description: The refused container's last lines., type: str, returned: failure}
 """
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402  the documentation of a module comes first
-from ansible.module_utils.tagboat.host import CommandError, Host  # noqa: E402
-from ansible.module_utils.tagboat.lease import LeaseHeldError  # noqa: E402
-from ansible.module_utils.tagboat.rollout import Rollout, RolloutError, same  # noqa: E402
+from ansible.module_utils.tagboat.steps import STEPS, take  # noqa: E402
 
 ARGUMENTS = {
-    "step": {
-        "required": True,
-        "choices": [
-            *("status", "preflight", "migrate", "switch", "undo", "finish"),
-            *("begin_maintenance", "end_maintenance"),
-        ],
-    },
+    "step": {"required": True, "choices": list(STEPS)},
     "service": {"required": True},
     "host_name": {"required": True},
     "environment_name": {"default": ""},
@@ -67,43 +66,16 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    """Run the step that was asked for and answer Ansible."""
+    """Take the step that was asked for and answer Ansible."""
     module = AnsibleModule(
         ARGUMENTS,
         supports_check_mode=True,
         required_if=[("step", "switch", ["release"]), ("step", "migrate", ["release"])],
     )
-    p = module.params
-    rollout = Rollout(Host(), p["service"], p["rollout"], p["environment_name"], p["host_name"])
-    result: dict[str, object] = {"changed": False}
-    try:
-        if module.check_mode:
-            if p["step"] == "switch":
-                live = rollout.record.live
-                result["changed"] = live is None or not same(live, p["release"]) or p["force"]
-                result["diff"] = rollout.preview(p["release"])
-            elif p["step"] == "preflight" and p["release"]:
-                rollout.refuse_when_frozen()
-            elif p["step"].endswith("_maintenance"):
-                result["changed"] = rollout.edge.in_maintenance() != (p["step"] == "begin_maintenance")
-        elif p["step"] == "preflight":
-            rollout.preflight(p["release"], p["first"], p["min_free_mb"])
-        elif p["step"] == "migrate":
-            result["output"] = rollout.migrate(p["release"], p["secrets"], p["migrate_seconds"])
-            result["changed"] = True
-        elif p["step"] == "switch":
-            result["changed"] = rollout.switch(p["release"], p["secrets"], p["left"], p["reason"], p["force"])
-        elif p["step"] == "undo":
-            result["changed"] = rollout.undo(p["secrets"], p["reason"])
-        elif p["step"].endswith("_maintenance"):
-            result["changed"] = rollout.maintain(on=p["step"] == "begin_maintenance")
-        if p["step"] == "finish" or p["last"]:
-            rollout.finish()
-    except (RolloutError, LeaseHeldError, CommandError, OSError) as error:
-        module.fail_json(
-            msg=str(error), log=getattr(error, "log", ""), status=rollout.status(), timings=rollout.timings
-        )
-    module.exit_json(**result, status=rollout.status(), timings=rollout.timings)
+    result = take(module.params, module.check_mode)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 HAPROXY_SOCKET = "/run/haproxy/admin.sock"
 
@@ -141,7 +141,7 @@ class Host:
 
     def now(self) -> str:
         """The time of day as UTC, in ISO 8601, to the second."""
-        return datetime.now(tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def sleep(self, seconds: float) -> None:
         """Wait between two looks at a condition."""

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+"""Ansible module: remove the images and stopped containers that no release of a host needs any more."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_prune
+short_description: Remove images and stopped containers that no release needs
+description:
+  - Keeps what runs, live and standby, and the newest releases of the release record. The decisions are in
+    module_utils/tagboat/prune.py.
+  - Touches images of the services' own repositories only, and no service that a rollout is at work on.
+options:
+  services:
+    description: 'Services of this host to prune: name to the repository of its images.'
+    type: dict
+    required: true
+  keep: {description: 'How many releases stay: name of a service to number.', type: dict, default: {}}
+  rollout: {description: 'Who and what, for the leases: V(id), V(by), V(what).', type: dict, required: true}
+"""
+
+RETURN = r"""
+kept: {description: 'What this host must be able to start: repository to digest to tag.', type: dict, returned: always}
+removed: {description: 'What was removed, or would be in check mode.', type: list, returned: always}
+freed_bytes: {description: Bytes given back; in check mode at least that many., type: int, returned: always}
+"""
+
+import contextlib  # noqa: E402  the documentation of a module comes first
+import http.client  # noqa: E402
+import json  # noqa: E402
+import socket  # noqa: E402
+from typing import Any  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.tagboat import prune  # noqa: E402
+from ansible.module_utils.tagboat.host import CommandError, Host  # noqa: E402
+from ansible.module_utils.tagboat.lease import Lease, LeaseHeldError  # noqa: E402
+from ansible.module_utils.tagboat.record import PATH as RECORD  # noqa: E402
+
+ENGINE_SOCKET = "/var/run/docker.sock"
+
+
+def disk_usage() -> dict[str, Any]:
+    """Return the engine's images and containers with the bytes they take; the command line rounds those.
+
+    Raises:
+        OSError: the engine does not answer, or not with that.
+    """
+    connection = http.client.HTTPConnection("localhost", timeout=120)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(120)
+    try:
+        connection.sock.connect(ENGINE_SOCKET)
+        connection.request("GET", "/system/df")
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise OSError(f"no Docker engine answers ({error})") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise OSError(f"the Docker engine refused: {body[:500].decode(errors='replace')}")
+    usage: dict[str, Any] = json.loads(body)
+    return usage
+
+
+def names(usage: dict[str, Any]) -> set[str]:
+    """Return every container's name and every image's references."""
+    found = {container["Names"][0].lstrip("/") for container in usage["Containers"] or []}
+    for image in usage["Images"] or []:
+        found.update(image["RepoTags"] or [], image["RepoDigests"] or [])
+    return found
+
+
+def remove(host: Host, services: dict[str, str], digests: set[str], result: dict[str, Any], dry_run: bool) -> None:
+    """Remove what these services no longer need; tell `result` what went, and the bytes that gave back.
+
+    Raises:
+        CommandError: something could not be removed; the rest was.
+    """
+    before = disk_usage()
+
+    def spoken(names: list[str]) -> list[str]:
+        return [prune.spoken(name, before["Images"] or []) for name in names]
+
+    containers = prune.doomed_containers(before["Containers"] or [], services, digests)
+    used = [one["ImageID"] for one in before["Containers"] or [] if one["Names"][0].lstrip("/") not in containers]
+    images = prune.doomed_images(before["Images"] or [], used, services.values(), digests)
+    if dry_run or not (containers or images):
+        result.update(removed=spoken([*containers, *images]), freed_bytes=sum(images.values()))
+        return
+    try:
+        # Without --force: should anything use them after all, the engine says no.
+        if containers:
+            host.run(["docker", "rm", *containers])
+        if images:
+            host.run(["docker", "rmi", *images], timeout_seconds=600)
+    finally:
+        after = disk_usage()
+        gone = [name for name in (*containers, *images) if name not in names(after)]
+        result.update(removed=spoken(gone), freed_bytes=int(before["LayersSize"] - after["LayersSize"]))
+
+
+def main() -> None:
+    """Prune under the leases of the services, so that no rollout loses an image it has just pulled."""
+    module = AnsibleModule(
+        {
+            "services": {"type": "dict", "required": True},
+            "keep": {"type": "dict", "default": {}},
+            "rollout": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    host, services, keep = Host(), module.params["services"], module.params["keep"]
+
+    def record() -> dict[str, Any]:
+        return json.loads(host.read(RECORD) or "{}")  # type: ignore[no-any-return]
+
+    result: dict[str, Any] = {"kept": prune.kept_digests(record(), keep), "removed": [], "freed_bytes": 0}
+    problem = ""
+    if services and host.exists(ENGINE_SOCKET):  # else the host was never prepared, and has nothing to remove
+        try:
+            with contextlib.ExitStack() as held:
+                for name in [] if module.check_mode else sorted(services):
+                    lease = Lease(host, name, module.params["rollout"])
+                    lease.take(first=True)
+                    held.callback(lease.release)
+                    held.enter_context(lease)
+                result["kept"] = prune.kept_digests(record(), keep)  # a rollout may just have ended
+                digests = {digest for tags in result["kept"].values() for digest in tags}
+                remove(host, services, digests, result, module.check_mode)
+        except (CommandError, LeaseHeldError, OSError) as error:
+            problem = str(error)
+    result["changed"] = bool(result["removed"])
+    if problem:
+        module.fail_json(msg=problem, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

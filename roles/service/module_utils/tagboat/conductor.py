@@ -1,0 +1,187 @@
+"""A rollout over its hosts, as the control node conducts it: the only part that knows more than one host.
+
+preflight on all ─► choose ─► migrate once ─► switch batch by batch ─► settle (undo what must be undone, leases go)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import decide
+
+Answer = dict[str, Any]
+# Takes one step on some hosts at the same time: host -> arguments in, host -> answer out. An answer is what the step
+# returned, with `failed` and `msg`, or `unreachable` and `msg`, when it went wrong.
+Ask = Callable[[dict[str, dict[str, Any]]], dict[str, Answer]]
+
+
+@dataclass
+class Wish:
+    """What a person asked for, checked and resolved."""
+
+    action: str  # deploy or rollback
+    service: str
+    hosts: list[str]
+    batches: list[int | str]
+    rollout: dict[str, Any]  # id, by and what
+    tag: str = ""
+    release: dict[str, Any] | None = None  # a deploy's: tag, digest, image, revision and spec
+    secrets: dict[str, str] = field(default_factory=dict)
+    environment_name: str = ""
+    undo: bool = True
+    force: bool = False
+    check: bool = False
+    min_free_mb: int = 0
+    migrate_seconds: int = 600
+
+
+@dataclass
+class Outcome:
+    """How a rollout ended."""
+
+    message: str
+    failed: bool
+    changed: bool
+    statuses: dict[str, dict[str, Any]]
+    diffs: list[dict[str, str]]
+    timings: dict[str, dict[str, float]]
+
+
+class Conductor:
+    """Conducts one rollout.
+
+    Args:
+        wish: what is to happen.
+        ask: how hosts are asked to take a step.
+        say: told about every step as it ends, for the person who waits.
+    """
+
+    def __init__(self, wish: Wish, ask: Ask, say: Callable[[str], None]) -> None:
+        self._wish = wish
+        self._ask = ask
+        self._say = say
+        self._statuses: dict[str, dict[str, Any]] = {}
+        self._refusals: list[dict[str, str]] = []
+        self._switched: list[str] = []
+        self._undone: list[str] = []
+        self._diffs: list[dict[str, str]] = []
+        self._timings: dict[str, dict[str, float]] = {}
+
+    def run(self) -> Outcome:
+        """Conduct the rollout to its end, good or bad. Never raises for what a host does."""
+        wish = self._wish
+        self._preflight()
+        if not self._refusals:
+            choice = self._choose()
+            if not self._refusals:
+                self._migrate(choice)
+            for batch in decide.batches(wish.hosts, wish.batches):
+                if not self._refusals:
+                    self._switch(batch, choice)
+        self._settle()
+        if self._refusals:
+            message = decide.verdict(self._refusals, self._statuses, wish.service, self._undone)
+        else:
+            message = decide.success(self._statuses, wish.action, wish.service, bool(self._switched))
+        return Outcome(message, bool(self._refusals), bool(self._switched), self._statuses, self._diffs, self._timings)
+
+    def _preflight(self) -> None:
+        wish = self._wish
+        release = wish.release if wish.action == "deploy" else None
+        answers = self._step(
+            "preflight",
+            wish.hosts,
+            lambda host: {"release": release, "first": host == wish.hosts[0], "min_free_mb": wish.min_free_mb},
+        )
+        if not self._refusals:
+            self._say(f"ready: {', '.join(answers)}")
+
+    def _choose(self) -> dict[str, Any]:
+        wish = self._wish
+        if wish.action == "rollback":
+            choice = decide.choose_rollback(self._statuses, wish.tag, wish.service)
+        else:
+            choice = decide.choose_deploy(self._statuses, wish.release or {}, wish.service, wish.force)
+        if choice.get("failed"):
+            self._refusals.append({"host": "", "step": "choice", "message": choice["msg"], "log": ""})
+        return choice
+
+    def _migrate(self, choice: dict[str, Any]) -> None:
+        wish = self._wish
+        if not wish.release or not wish.release["spec"].get("migrate") or not choice["differs"] or wish.check:
+            return
+        answers = self._step(
+            "migrate",
+            wish.hosts[:1],
+            lambda _host: {
+                "release": wish.release,
+                "secrets": wish.secrets,
+                "migrate_seconds": wish.migrate_seconds,
+            },
+        )
+        if not self._refusals:
+            self._say(f"migrated by {', '.join(answers)}")
+
+    def _switch(self, batch: list[str], choice: dict[str, Any]) -> None:
+        wish = self._wish
+        back = wish.action == "rollback"
+        answers = self._step(
+            "switch",
+            batch,
+            lambda host: {
+                "release": decide.release_of(self._statuses[host]["releases"], choice["tag"]) if back else wish.release,
+                "secrets": wish.secrets,
+                "left": "rolled_back" if back else "standby",
+                "reason": f"{wish.rollout['what']} by {wish.rollout['by']}" if back else "",
+                "force": wish.force,
+                # A good rollback is over here: its leases go with the switch, which spares a round trip.
+                "last": back,
+            },
+        )
+        for host, answer in answers.items():
+            if answer.get("changed"):
+                self._switched.append(host)
+                spent = " ".join(f"{name} {seconds:.1f} s" for name, seconds in answer.get("timings", {}).items())
+                done = "would switch" if wish.check else "switched"
+                self._say(f"{host} {done} to {choice['tag']}" + (f" ({spent})" if spent else ""))
+            if "diff" in answer:
+                self._diffs.append(answer["diff"])
+
+    def _settle(self) -> None:
+        wish = self._wish
+        if wish.check or (wish.action == "rollback" and not self._refusals):
+            return
+        refusing = ", ".join(dict.fromkeys(entry["host"] for entry in self._refusals if entry["host"]))
+        undo = bool(self._refusals) and wish.undo
+        refusals, self._refusals = self._refusals, []
+        answers = self._step(
+            "undo" if undo else "finish",
+            wish.hosts,
+            lambda _host: {"secrets": wish.secrets, "reason": f"{refusing} refused it", "last": True},
+        )
+        self._undone = [host for host, answer in answers.items() if undo and answer.get("changed")]
+        # That a host cannot be reached is told once; what fails while undoing matters as much as what failed first.
+        known = {entry["host"] for entry in refusals}
+        lost = [entry for entry in self._refusals if entry["host"] not in known] if refusals else []
+        self._refusals = refusals + lost
+
+    def _step(self, step: str, hosts: list[str], arguments: Callable[[str], dict[str, Any]]) -> dict[str, Answer]:
+        wish = self._wish
+        common = {
+            "step": step,
+            "service": wish.service,
+            "rollout": wish.rollout,
+            "environment_name": wish.environment_name,
+        }
+        answers = self._ask({host: {**common, "host_name": host, **arguments(host)} for host in hosts})
+        for host, answer in answers.items():
+            if answer.get("status"):
+                self._statuses[host] = answer["status"]
+            if answer.get("timings"):
+                self._timings.setdefault(host, {}).update(answer["timings"])
+            if answer.get("failed") or answer.get("unreachable"):
+                entry = {"host": host, "step": step, "message": answer["msg"], "log": answer.get("log") or ""}
+                self._refusals.append(entry)
+        return answers
