@@ -21,7 +21,7 @@ def fleet() -> Iterator[Fleet]:
     if not keep:
         assert fleet.play("lab", lab_state="absent").ok  # what a broken run left
     made = fleet.play("lab")
-    assert made.ok, made.output
+    assert made.ok, made.tail
     measured("create the fleet", made)
     yield fleet
     if not keep and os.environ.get("TAGBOAT_KEEP") != "after":

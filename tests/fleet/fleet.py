@@ -33,6 +33,11 @@ class Run:
         return self.code == 0
 
     @property
+    def tail(self) -> str:
+        """The end of what it printed, for a failing assertion; the report has it all."""
+        return "\n".join(["", self.command, *self.output.splitlines()[-60:]])
+
+    @property
     def changed(self) -> dict[str, int]:
         """Host -> number of changed tasks, from the recap."""
         recap = self.output.rpartition("PLAY RECAP")[2]

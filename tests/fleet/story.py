@@ -22,7 +22,7 @@ class Tags:
 def build(fleet: Fleet, source: Source, figure: str) -> str:
     """Build web from the clone; return the tag it got."""
     run = fleet.play("build", image="web", image_source_dir=str(source.folder))
-    assert run.ok, run.output
+    assert run.ok, run.tail
     measured(figure, run)
     return tags_built(run)[-1]
 

@@ -23,21 +23,21 @@ def test_before_anything_is_built_a_deploy_says_what_to_do(fleet: Fleet) -> None
 
 def test_first_deploy(fleet: Fleet, tags: Tags) -> None:
     run = fleet.play("deploy", service="web", tag=tags.first)
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert_serving(fleet, tags.first)
     measured("deploy, first ever", run)
 
 
 def test_same_tag_again_changes_nothing_and_says_so(fleet: Fleet, tags: Tags) -> None:
     run = fleet.play("deploy", service="web", tag=tags.first)
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert "Nothing to do" in run.output
     assert set(run.changed.values()) == {0}
 
 
 def test_dry_run_shows_the_deploy_and_changes_nothing(fleet: Fleet, tags: Tags) -> None:
     run = fleet.play("deploy", "--check", "--diff", service="web", tag=tags.second)
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert f"+TAG={tags.second}" in run.output
     assert f"-TAG={tags.first}" in run.output
     assert_serving(fleet, tags.first)
@@ -46,7 +46,7 @@ def test_dry_run_shows_the_deploy_and_changes_nothing(fleet: Fleet, tags: Tags) 
 def test_nobody_notices_a_deploy(fleet: Fleet, tags: Tags) -> None:
     with Visitors(fleet.url) as visitors:
         run = fleet.play("deploy", service="web", tag=tags.second)
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert_serving(fleet, tags.second)
     assert "What would you like to learn today?" in fleet.get("/")[1]
     assert visitors.failed == {}
@@ -76,7 +76,7 @@ def test_a_bad_tag_is_not_deployed_again(fleet: Fleet, tags: Tags) -> None:
 def test_roll_back(fleet: Fleet, tags: Tags) -> None:
     with Visitors(fleet.url) as visitors:
         run = fleet.play("rollback", service="web", tag=tags.first)
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert_serving(fleet, tags.first)
     assert visitors.failed == {}
     measured("rollback", run)
@@ -84,7 +84,7 @@ def test_roll_back(fleet: Fleet, tags: Tags) -> None:
 
 def test_status_shows_what_runs_and_the_history(fleet: Fleet, tags: Tags) -> None:
     run = fleet.play("status")
-    assert run.ok, run.output
+    assert run.ok, run.tail
     for words in (
         *((host, tags.first, "healthy") for host in fleet.web_hosts()),
         (tags.never_healthy, "failed"),
@@ -96,6 +96,6 @@ def test_status_shows_what_runs_and_the_history(fleet: Fleet, tags: Tags) -> Non
 
 def test_site_leaves_the_release_alone(fleet: Fleet, tags: Tags) -> None:
     run = fleet.play("site")
-    assert run.ok, run.output
-    assert set(run.changed.values()) == {0}, run.output
+    assert run.ok, run.tail
+    assert set(run.changed.values()) == {0}, run.tail
     assert_serving(fleet, tags.first)

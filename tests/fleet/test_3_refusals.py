@@ -22,7 +22,7 @@ def refused(run: Run, *words: str) -> None:
     """The run failed and says all of these."""
     assert not run.ok
     for word in words:
-        assert word in run.output, f"no {word!r} in:\n{run.output}"
+        assert word in run.output, f"no {word!r} in:{run.tail}"
 
 
 def test_unknown_tag_to_deploy(fleet: Fleet, tags: Tags) -> None:

@@ -20,7 +20,7 @@ from test_2_story import assert_serving
 def at_first(fleet: Fleet, tags: Tags) -> None:
     """Every test begins with the first tag live everywhere."""
     run = fleet.play("deploy", service="web", tag=tags.first, force=True)
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert_serving(fleet, tags.first)
 
 
@@ -38,7 +38,7 @@ def test_rollback_needs_no_registry(fleet: Fleet, tags: Tags) -> None:
     assert fleet.play("deploy", service="web", tag=tags.second, force=True).ok
     with registry_down(fleet):
         run = fleet.play("rollback", service="web")
-    assert run.ok, run.output
+    assert run.ok, run.tail
     assert_serving(fleet, tags.first)
 
 
@@ -81,7 +81,7 @@ def test_two_deploys_at_once_one_wins_everywhere(fleet: Fleet, tags: Tags) -> No
         lambda: fleet.play("deploy", service="web", tag=tags.second, force=True),
         lambda: fleet.play("deploy", service="web", tag=tags.second, force=True),
     )
-    assert sorted(run.ok for run in runs) == [False, True], [run.output for run in runs]
+    assert sorted(run.ok for run in runs) == [False, True], [run.tail for run in runs]
     loser = next(run for run in runs if not run.ok)
     assert "holds the lease for web" in loser.output
     assert_serving(fleet, tags.second)
@@ -92,7 +92,7 @@ def test_two_builds_at_once_get_two_tags(fleet: Fleet, source: Source) -> None:
         lambda: fleet.play("build", image="web", image_source_dir=str(source.folder)),
         lambda: fleet.play("build", image="web", image_source_dir=str(source.folder)),
     )
-    assert all(run.ok for run in runs), [run.output for run in runs]
+    assert all(run.ok for run in runs), [run.tail for run in runs]
     assert len({tags_built(run)[-1] for run in runs}) == 2
 
 
