@@ -13,7 +13,7 @@ PLAYBOOKS = sorted((REPOSITORY / "playbooks").glob("*.yml"))
 INVENTORIES = sorted((REPOSITORY / "inventories").glob("*/hosts.yml"))
 INLINE_TASKS = 4
 # Groups that a play itself makes, with add_host, for the plays after it.
-MADE_GROUPS = {"rollout_hosts"}
+MADE_GROUPS = {"service_hosts"}
 FAILURE_POLICIES = {"serial", "any_errors_fatal", "max_fail_percentage"}
 ROLE_ACTIONS = {"ansible.builtin.include_role", "ansible.builtin.import_role"}
 

@@ -6,6 +6,7 @@ Ansible takes every extra variable without a word, so `-e servce=web` would sile
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def problems(
 
     Args:
         given: the extra variables.
-        inputs: name -> {required, choices} of the playbook's own.
+        inputs: name -> {required, choices, pattern, means} of the playbook's own; `means` says the pattern in words.
         defined: other names that may be overridden.
         example: a command that works, shown when something is missing.
     """
@@ -58,6 +59,8 @@ def problems(
         if value in (None, ""):
             if rule.get("required"):
                 found.append(f"{name} is missing. For example: {example}")
+        elif "pattern" in rule and not re.fullmatch(rule["pattern"], str(value)):
+            found.append(f"{name} is to be {rule['means']}, not {value!r}. For example: {example}")
         elif "choices" in rule and value not in rule["choices"]:
             close = difflib.get_close_matches(str(value), [str(choice) for choice in rule["choices"]], n=1, cutoff=0.5)
             hint = f" Did you mean {close[0]}?" if close else ""

@@ -167,7 +167,7 @@ def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequ
         unreachable: hosts that did not answer.
     """
     rows = [["SERVICE", "HOST", "TAG", "DIGEST", "SINCE", "BY", "HEALTH"]]
-    notes = []
+    notes = _frozen(statuses)
     for service, hosts in statuses.items():
         tags: dict[str, list[str]] = {}
         for host, status in hosts.items():
@@ -182,6 +182,9 @@ def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequ
                 rows.append([service, host, "-", "-", "-", "-", status["health"]])
             if lease := status.get("lease"):
                 notes.append(f"{service}: {lease['by']} is at work on {host}: {lease['what']}")
+        if resting := [host for host, status in hosts.items() if status.get("maintenance")]:
+            back = f"make maintenance SERVICE={service} STATE=off"
+            notes.append(f"{service} is in maintenance on {', '.join(resting)}. To end it: {back}")
         if len(tags) > 1:
             mix = "; ".join(f"{tag} on {', '.join(names)}" for tag, names in tags.items())
             best = max((tag for tag in tags if tag != "no release"), key=lambda tag: len(tags[tag]))
@@ -191,13 +194,29 @@ def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequ
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
+def _frozen(statuses: Mapping[str, Mapping[str, Status]]) -> list[str]:
+    """Say who refuses deploys, until when and why: a line a freeze, naming its hosts."""
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for hosts in statuses.values():
+        for host, status in hosts.items():
+            if freeze := status.get("freeze"):
+                until, names = found.get((freeze["by"], freeze["reason"]), ("", []))
+                names += [host] if host not in names else []
+                found[freeze["by"], freeze["reason"]] = (max(until, freeze["until"]), names)
+    return [
+        f"Deploys are frozen by {by} until {until}: {reason}. On {', '.join(names)}. To end it: make thaw"
+        for (by, reason), (until, names) in found.items()
+    ]
+
+
 def history_table(statuses: Mapping[str, Status], service: str, limit: int = 10) -> str:
     """Render the history of a service over all hosts, newest first: one line a rollout and result."""
     seen: dict[tuple[str, str, str, str], list[str]] = {}
     order: dict[tuple[str, str, str, str], tuple[str, str, str]] = {}
     for host, status in statuses.items():
         for release in status["releases"]:
-            key = (release.get("rollout", ""), release["tag"], release["result"], release.get("reason", ""))
+            why = release.get("reason") or (f"forced: {release['forced']}" if release.get("forced") else "")
+            key = (release.get("rollout", ""), release["tag"], release["result"], why)
             seen.setdefault(key, []).append(host)
             order.setdefault(key, (release["at"], release["by"], release["digest"][7:19]))
     newest_first = sorted(seen, key=lambda key: order[key][0], reverse=True)[:limit]
