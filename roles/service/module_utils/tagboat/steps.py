@@ -12,13 +12,18 @@ STEPS = ("status", "preflight", "migrate", "switch", "undo", "finish", "begin_ma
 MAINTENANCE = {"begin_maintenance": True, "end_maintenance": False}
 
 
-def take(arguments: dict[str, Any], check: bool = False) -> dict[str, Any]:
+def take(arguments: dict[str, Any], check: bool = False, host: Host | None = None) -> dict[str, Any]:
     """Take a step and return its result; with `check` change nothing and tell what would change.
+
+    Args:
+        arguments: `step`, `service`, `host_name` and what the step needs.
+        check: change nothing.
+        host: where to take it; this machine unless a test says otherwise.
 
     What goes wrong is in the result as `failed`, `msg` and `log`, with what serves now in `status`.
     """
     given = {"rollout": {}, "secrets": {}, "left": "standby", "reason": "", "force": False, **arguments}
-    rollout = Rollout(Host(), given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"])
+    rollout = Rollout(host or Host(), given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"])
     result: dict[str, Any] = {"changed": False}
     try:
         if check:

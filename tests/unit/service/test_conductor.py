@@ -1,0 +1,225 @@
+"""A rollout over several hosts, conducted from the control node: whatever happens, the fleet ends on one tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible.module_utils.tagboat import decide
+from ansible.module_utils.tagboat.conductor import Conductor, Outcome, Wish
+from ansible.module_utils.tagboat.host import CommandError
+from ansible.module_utils.tagboat.steps import take
+from fake_host import NEVER, FakeHost, Image
+from story import HTTP, SECRETS, assert_settled, prepared, record, release, results
+
+LOST = "lost"  # instead of a host: it does not answer
+
+
+class Fleet:
+    """Hosts by name, and what a control node does with them."""
+
+    def __init__(self, *names: str, **images: Image) -> None:
+        self.hosts: dict[str, FakeHost | str] = {name: prepared(**images) for name in names}
+        self.asked: list[tuple[str, str]] = []
+        self.said: list[str] = []
+        self.before: Callable[[str, str], None] = lambda _host, _step: None
+        self._count = 0
+
+    def host(self, name: str) -> FakeHost:
+        host = self.hosts[name]
+        assert isinstance(host, FakeHost)
+        return host
+
+    def ask(self, requests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        answers = {}
+        for name, arguments in requests.items():
+            self.asked.append((name, arguments["step"]))
+            self.before(name, arguments["step"])
+            host = self.hosts[name]
+            if isinstance(host, str):
+                answers[name] = {"unreachable": True, "msg": "cannot be reached"}
+            else:
+                answers[name] = take(arguments, host=host)
+        return answers
+
+    def _run(self, action: str, **how: Any) -> Outcome:
+        self._count += 1
+        rollout = {"id": f"r{self._count}", "by": "ann", "what": f"{action} web"}
+        how = {"batches": [1, "100%"] if action == "deploy" else ["100%"], "secrets": SECRETS} | how
+        wish = Wish(action=action, service="web", hosts=list(self.hosts), rollout=rollout, **how)
+        self.asked.clear()
+        return Conductor(wish, self.ask, self.said.append).run()
+
+    def deploy(self, tag: str, **how: Any) -> Outcome:
+        return self._run("deploy", tag=tag, release=release(tag, HTTP), **how)
+
+    def roll_back(self, tag: str = "", **how: Any) -> Outcome:
+        return self._run("rollback", tag=tag, **how)
+
+    def tags(self) -> list[str]:
+        return [str((record(self.host(name)).live or {}).get("tag")) for name in self.hosts]
+
+
+def executions(fleet: Fleet, host: str) -> list[str]:
+    return [step for name, step in fleet.asked if name == host]
+
+
+def test_a_good_deploy_goes_by_the_canary_and_lets_the_leases_go() -> None:
+    fleet = Fleet("web1", "web2", "web3")
+    outcome = fleet.deploy("v1")
+    assert not outcome.failed
+    assert outcome.changed
+    assert fleet.tags() == ["v1", "v1", "v1"]
+    assert executions(fleet, "web1") == ["preflight", "migrate", "switch", "finish"]
+    assert executions(fleet, "web2") == ["preflight", "switch", "finish"]
+    switches = [name for name, step in fleet.asked if step == "switch"]
+    assert switches == ["web1", "web2", "web3"]
+    assert "v1 (v1) is live on web1, web2, web3" in outcome.message
+    assert fleet.deploy("v2").failed is False  # nobody holds a lease
+
+
+def test_the_same_again_changes_nothing_migrates_nothing_and_says_so() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    outcome = fleet.deploy("v1")
+    assert (outcome.failed, outcome.changed) == (False, False)
+    assert outcome.message.startswith("Nothing to do: web v1 is live on web1, web2")
+    assert "migrate" not in executions(fleet, "web1")
+
+
+def test_a_rollback_takes_two_executions_a_host_and_marks_the_tag_bad() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.deploy("v2")
+    outcome = fleet.roll_back()
+    assert not outcome.failed
+    assert fleet.tags() == ["v1", "v1"]
+    assert executions(fleet, "web1") == executions(fleet, "web2") == ["preflight", "switch"]
+    refused = fleet.deploy("v2")
+    assert refused.failed
+    assert "v2 is marked bad" in refused.message
+    assert "FORCE=1" in refused.message
+    assert not fleet.deploy("v2", force=True).failed
+
+
+def test_bad_everywhere_stops_at_the_canary() -> None:
+    fleet = Fleet("web1", "web2", v2=Image(healthy_after=NEVER))
+    fleet.deploy("v1")
+    outcome = fleet.deploy("v2")
+    assert outcome.failed
+    assert fleet.tags() == ["v1", "v1"]
+    assert "switch" not in executions(fleet, "web2")
+    assert "Serving now: v1 on web1, web2." in outcome.message
+
+
+def test_bad_on_the_last_host_sends_the_others_back() -> None:
+    fleet = Fleet("web1", "web2", "web3")
+    fleet.deploy("v1")
+    fleet.host("web3").registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER)
+    outcome = fleet.deploy("v2")
+    assert outcome.failed
+    assert fleet.tags() == ["v1", "v1", "v1"]
+    assert "Switched hosts that went back: web1, web2." in outcome.message
+    assert "Serving now: v1 on web1, web2, web3." in outcome.message
+    assert results(fleet.host("web1"))[:2] == [("v1", "live"), ("v2", "rolled_back")]
+    for name in fleet.hosts:
+        assert_settled(fleet.host(name), "v1")
+    assert "marked bad" in fleet.deploy("v2").message
+
+
+def test_without_undo_the_fleet_stays_mixed_and_is_told_so() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.host("web2").registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER)
+    outcome = fleet.deploy("v2", undo=False)
+    assert outcome.failed
+    assert fleet.tags() == ["v2", "v1"]
+    assert "The fleet is mixed. Next: make status" in outcome.message
+
+
+def test_a_failing_migration_switches_nothing() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.host("web1").migration = CommandError("docker run --rm failed with 1: column exists")
+    outcome = fleet.deploy("v2")
+    assert outcome.failed
+    assert fleet.tags() == ["v1", "v1"]
+    assert "column exists" in outcome.message
+    assert not [step for _, step in fleet.asked if step == "switch"]
+
+
+def test_a_host_that_is_down_is_found_before_anything_changes() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    gone, fleet.hosts["web2"] = fleet.hosts["web2"], LOST
+    outcome = fleet.deploy("v2")
+    assert outcome.failed
+    assert "web2: cannot be reached" in outcome.message
+    assert [step for _, step in fleet.asked if step in ("migrate", "switch")] == []
+    fleet.hosts["web2"] = gone
+    assert fleet.tags() == ["v1", "v1"]
+    assert not fleet.deploy("v2").failed
+
+
+def test_a_host_lost_in_the_middle_sends_the_others_back() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    gone = fleet.hosts["web2"]
+
+    def lose(host: str, step: str) -> None:
+        if (host, step) == ("web2", "switch"):
+            fleet.hosts["web2"] = LOST
+
+    fleet.before = lose
+    outcome = fleet.deploy("v2")
+    assert outcome.failed
+    assert outcome.message.count("cannot be reached") == 1
+    fleet.hosts["web2"] = gone
+    assert fleet.tags() == ["v1", "v1"]
+
+
+def test_rollback_asks_what_every_host_ran() -> None:
+    fleet = Fleet("web1", "web2")
+    outcome = fleet.deploy("v1")
+    assert "no earlier release" in fleet.roll_back().message
+    fleet.deploy("v2")
+    outcome = fleet.roll_back("v9")
+    assert outcome.failed
+    assert "v9 was never live on every host. Ran everywhere: v1" in outcome.message
+    assert fleet.tags() == ["v2", "v2"]
+
+
+def test_two_rollouts_one_wins_and_the_other_is_told_who() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    seen: list[Outcome] = []
+
+    def another_begins(host: str, step: str) -> None:
+        if (host, step) == ("web1", "switch") and not seen:
+            seen.append(Outcome("", False, False, {}, [], {}))
+            asked = fleet.asked
+            fleet.asked = []
+            seen[0] = fleet.deploy("v3")
+            fleet.asked = asked
+
+    fleet.before = another_begins
+    winner = fleet.deploy("v2")
+    assert not winner.failed
+    assert fleet.tags() == ["v2", "v2"]
+    assert seen[0].failed
+    assert "ann holds the lease for web" in seen[0].message
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut"),
+    [
+        ([1, "100%"], [["a"], ["b", "c", "d", "e"]]),
+        (["100%"], [["a", "b", "c", "d", "e"]]),
+        ([2], [["a", "b"], ["c", "d"], ["e"]]),
+        ([1, "40%"], [["a"], ["b", "c"], ["d", "e"]]),
+        (["1%"], [["a"], ["b"], ["c"], ["d"], ["e"]]),
+    ],
+)
+def test_batches(sizes: list[int | str], cut: list[list[str]]) -> None:
+    assert decide.batches(list("abcde"), sizes) == cut
