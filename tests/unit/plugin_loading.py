@@ -1,4 +1,4 @@
-"""Import modules and plugins the way Ansible ships them: `ansible.module_utils` holds our own too."""
+"""Import modules and plugins by their path: they lie in folders that are no packages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import ansible.module_utils
-
 ROOT = Path(__file__).parents[2]
-
-for folder in (ROOT / "playbooks/plugins/module_utils", *sorted(ROOT.glob("roles/*/module_utils"))):
-    if str(folder) not in ansible.module_utils.__path__:
-        ansible.module_utils.__path__.append(str(folder))
 
 
 def load(path: str) -> ModuleType:

@@ -371,7 +371,7 @@ class Rollout:
             if healthy:
                 return
             if self.host.clock() - begin > health["deadline_seconds"]:
-                raise RolloutError(f"not healthy within {health['deadline_seconds']} s, last: {answer}")
+                raise RolloutError(f"not healthy within {health['deadline_seconds']:g} s, last: {answer}")
             self.host.sleep(health["interval_seconds"])
 
     def _ask(self, port: int, path: str) -> tuple[bool, str]:
