@@ -162,6 +162,25 @@ def test_a_host_that_is_down_is_found_before_anything_changes() -> None:
     assert not fleet.deploy("v2").failed
 
 
+def test_a_host_that_is_down_may_be_left_out_and_is_remembered() -> None:
+    fleet = Fleet("web1", "web2", "web3")
+    fleet.deploy("v1")
+    gone, fleet.hosts["web1"] = fleet.hosts["web1"], LOST
+    outcome = fleet.deploy("v2", skip_unreachable=True)
+    assert not outcome.failed
+    assert "goes on without web1" in " ".join(fleet.said)
+    assert executions(fleet, "web2") == ["preflight", "migrate", "switch", "finish"]
+    assert (record(fleet.host("web3")).live or {})["skipped"] == ["web1"]
+    fleet.hosts["web1"] = gone
+    assert fleet.tags() == ["v1", "v2", "v2"]
+
+
+def test_with_every_host_down_nothing_can_be_left_out() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.hosts = dict.fromkeys(fleet.hosts, LOST)
+    assert fleet.deploy("v1", skip_unreachable=True).failed
+
+
 def test_a_host_lost_in_the_middle_sends_the_others_back() -> None:
     fleet = Fleet("web1", "web2")
     fleet.deploy("v1")

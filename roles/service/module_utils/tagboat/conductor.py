@@ -31,6 +31,7 @@ class Wish:
     secrets: dict[str, str] = field(default_factory=dict)
     environment_name: str = ""
     undo: bool = True
+    skip_unreachable: bool = False
     force: bool = False
     check: bool = False
     min_free_mb: int = 0
@@ -60,6 +61,7 @@ class Conductor:
 
     def __init__(self, wish: Wish, ask: Ask, say: Callable[[str], None]) -> None:
         self._wish = wish
+        self._hosts = list(wish.hosts)
         self._ask = ask
         self._say = say
         self._statuses: dict[str, dict[str, Any]] = {}
@@ -77,7 +79,7 @@ class Conductor:
             choice = self._choose()
             if not self._refusals:
                 self._migrate(choice)
-            for batch in decide.batches(wish.hosts, wish.batches):
+            for batch in decide.batches(self._hosts, wish.batches):
                 if not self._refusals:
                     self._switch(batch, choice)
         self._settle()
@@ -95,8 +97,15 @@ class Conductor:
             wish.hosts,
             lambda host: {"release": release, "first": host == wish.hosts[0], "min_free_mb": wish.min_free_mb},
         )
+        lost = [host for host, answer in answers.items() if answer.get("unreachable")]
+        if wish.skip_unreachable and lost and len(lost) < len(answers):
+            self._hosts = [host for host in wish.hosts if host not in lost]
+            self._refusals = [entry for entry in self._refusals if entry["host"] not in lost]
+            # Kept in the release record: the next site.yml brings these hosts to this release when they are back.
+            wish.rollout["skipped"] = lost
+            self._say(f"goes on without {', '.join(lost)}; when they are back: make site")
         if not self._refusals:
-            self._say(f"ready: {', '.join(answers)}")
+            self._say(f"ready: {', '.join(self._hosts)}")
 
     def _choose(self) -> dict[str, Any]:
         wish = self._wish
@@ -114,7 +123,7 @@ class Conductor:
             return
         answers = self._step(
             "migrate",
-            wish.hosts[:1],
+            self._hosts[:1],
             lambda _host: {
                 "release": wish.release,
                 "secrets": wish.secrets,
@@ -158,7 +167,7 @@ class Conductor:
         refusals, self._refusals = self._refusals, []
         answers = self._step(
             "undo" if undo else "finish",
-            wish.hosts,
+            self._hosts,
             lambda _host: {"secrets": wish.secrets, "reason": f"{refusing} refused it", "last": True},
         )
         self._undone = [host for host, answer in answers.items() if undo and answer.get("changed")]

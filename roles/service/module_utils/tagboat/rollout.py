@@ -334,8 +334,7 @@ class Rollout:
     def _entry(self, release: Release) -> Release:
         keep = ("tag", "digest", "image", "revision", "spec")
         entry = {key: release[key] for key in keep if key in release}
-        if self.rollout.get("forced"):
-            entry["forced"] = self.rollout["forced"]
+        entry.update({key: self.rollout[key] for key in ("forced", "skipped") if self.rollout.get(key)})
         return {**entry, "rollout": self.rollout["id"], "by": self.rollout["by"], "at": self.host.now()}
 
     def _need_engine(self, min_free_mb: int) -> None:

@@ -23,7 +23,9 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
     What goes wrong is in the result as `failed`, `msg` and `log`, with what serves now in `status`.
     """
     given = {"rollout": {}, "secrets": {}, "left": "standby", "reason": "", "force": False, **arguments}
-    rollout = Rollout(host or Host(), given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"])
+    rollout = Rollout(
+        host or Host(), given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"]
+    )
     result: dict[str, Any] = {"changed": False}
     try:
         if check:
