@@ -74,6 +74,7 @@ class FakeHost(Host):
         self.dead = False
         self.watch: Callable[[FakeHost], None] | None = None
         self.locks: set[str] = set()
+        self.repeated: tuple[Callable[[], bool], float, float] | None = None
         # The engine.
         self.engine_answers = True
         self.free_mb = 50_000
@@ -114,7 +115,11 @@ class FakeHost(Host):
 
     def pass_time(self, seconds: float) -> None:
         """Let the clock run, and what was timed happen."""
-        self.time += seconds
+        end = self.time + seconds
+        while self.repeated and self.repeated[2] <= end:
+            action, every_seconds, self.time = self.repeated
+            self.repeated = (action, every_seconds, self.time + every_seconds) if action() else None
+        self.time = end
         for name, (when, unit) in list(self.timers.items()):
             if self.time >= when:
                 del self.timers[name]
@@ -145,6 +150,7 @@ class FakeHost(Host):
         for name, value in vars(self).items():
             if isinstance(value, dict | list | set):
                 setattr(twin, name, value.copy())
+        twin.repeated = None  # it belongs to the process that works on this one
         twin.containers = {name: copy.copy(container) for name, container in self.containers.items()}
         return twin
 
@@ -261,6 +267,13 @@ class FakeHost(Host):
             yield
         finally:
             self.locks.discard(path)
+
+    @contextlib.contextmanager
+    def meanwhile(self, action: Callable[[], bool], every_seconds: float) -> Iterator[None]:
+        self._effect("meanwhile")
+        self.repeated = (action, every_seconds, self.time + every_seconds)
+        yield
+        self.repeated = None
 
     def clock(self) -> float:
         self._effect("clock")

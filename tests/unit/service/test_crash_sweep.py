@@ -49,7 +49,7 @@ def reconfigured(host: FakeHost, of: dict[str, Any]) -> None:
 def sick(host: FakeHost, of: dict[str, Any]) -> None:
     host.registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER, exits_after=NEVER if "port" in of else 1)
     with contextlib.suppress(RolloutError):
-        deploy(host, "sick", release("v2", of))
+        deploy(host, "sick", release("v2", of, health={"deadline_seconds": 2}))
     undo(host, "sick")
 
 
@@ -95,6 +95,15 @@ CASES = {
     "undo of a rollback": Case([first_ever, second], rollback_undone, "back", "v2"),
 }
 each_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+# Kind and init system meet in few lines of code: three of the four combinations reach them all.
+each_combination = pytest.mark.parametrize(
+    ("init", "of"),
+    [
+        pytest.param("systemd", HTTP, id="systemd-http"),
+        pytest.param("systemd", WORKER, id="systemd-worker"),
+        pytest.param("upstart", HTTP, id="upstart-http"),
+    ],
+)
 each_init = pytest.mark.parametrize("init", ["systemd", "upstart"])
 each_kind = pytest.mark.parametrize(
     "of", [pytest.param(HTTP, id="http"), pytest.param(WORKER, id="worker"), pytest.param(SINGLETON, id="singleton")]
@@ -149,13 +158,12 @@ def test_a_case_ends_as_it_should_when_nothing_interrupts_it(case: Case, init: s
 
 
 @each_case
-@each_init
-@pytest.mark.parametrize("of", [pytest.param(HTTP, id="http"), pytest.param(WORKER, id="worker")])
+@each_combination
 def test_killed_anywhere_nobody_notices_and_the_next_deploy_mends_it(case: Case, init: str, of: dict[str, Any]) -> None:
     for where, left in interruptions(ready(case, init, of), case, of):
         assert_serves(left)
         assert_survives_reboot(left)
-        for then in ("v1", "v2", "v3"):
+        for then in ("v1", "v2", "v3") if of is HTTP else ("v1", "v2"):
             host = left.copy()
             try:
                 host.watch = assert_serves
@@ -202,8 +210,7 @@ def test_nothing_is_done_on_the_way_out_when_killed() -> None:
 
 
 @each_case
-@each_init
-@pytest.mark.parametrize("of", [pytest.param(HTTP, id="http"), pytest.param(WORKER, id="worker")])
+@each_combination
 def test_whatever_fails_once_nobody_notices_and_the_next_deploy_mends_it(
     case: Case, init: str, of: dict[str, Any]
 ) -> None:

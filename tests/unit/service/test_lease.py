@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from typing import Any
 
 import pytest
-from ansible.module_utils.tagboat import lease as leases
 from ansible.module_utils.tagboat.lease import Lease, LeaseHeldError
 from fake_host import FakeHost
-
-REAL_THREAD = threading.Thread
 
 
 @pytest.fixture
@@ -135,35 +130,37 @@ def test_looking_and_taking_is_one_step(host: FakeHost) -> None:
     assert all(held[str(number)] for number in looks)
 
 
-def renewing(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(leases.threading, "Thread", REAL_THREAD)
-    monkeypatch.setattr(leases, "SECONDS", seconds)
-
-
 def until_of(host: FakeHost) -> Any:
     return json.loads(host.files["/run/tagboat/web.lease"])["until"]
 
 
-def test_it_is_renewed_while_work_goes_on(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    renewing(monkeypatch, 0.03)
-    mine = lease(host, "ann")
-    mine.confirm()
-    before = until_of(host)
-    with mine:
-        host.time += 0.01
-        deadline = time.monotonic() + 2
-        while until_of(host) == before and time.monotonic() < deadline:
-            time.sleep(0.005)
-    assert until_of(host) > before
-
-
-def test_a_lease_that_was_lost_is_not_renewed(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    renewing(monkeypatch, 0.03)
+def test_it_is_renewed_while_work_goes_on_and_expires_after(host: FakeHost) -> None:
     mine = lease(host, "ann")
     mine.confirm()
     with mine:
-        host.time += 100
-        monkeypatch.setattr(leases, "SECONDS", 60)
+        host.pass_time(3000)
+        assert mine.is_mine()
+    host.pass_time(61)
+    assert lease(host, "bob").holder() is None
+
+
+def test_renewing_does_not_confirm(host: FakeHost) -> None:
+    mine = lease(host, "ann")
+    mine.take(first=False)
+    with mine:
+        host.pass_time(100)
+    held = mine.holder()
+    assert held is not None
+    assert held["confirmed"] is False
+
+
+def test_a_lease_that_was_lost_is_not_renewed(host: FakeHost) -> None:
+    mine = lease(host, "ann")
+    mine.confirm()
+    with mine:
+        host.time += 61  # the whole machine slept
         lease(host, "bob").confirm()
-        time.sleep(0.05)
+        until = until_of(host)
+        host.pass_time(50)
+        assert until_of(host) == until
     assert lease(host, "bob").is_mine()

@@ -10,8 +10,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 HAPROXY_SOCKET = "/run/haproxy/admin.sock"
@@ -134,6 +135,23 @@ class Host:
     def lock(self, path: str) -> contextlib.AbstractContextManager[None]:
         """Hold an exclusive lock, waiting for it; the kernel drops it when this process ends, however it ends."""
         return _flock(path)
+
+    @contextlib.contextmanager
+    def meanwhile(self, action: Callable[[], bool], every_seconds: float) -> Iterator[None]:
+        """Repeat an action in the background until it returns False, or until the work under this ends."""
+        stop = threading.Event()
+
+        def repeat() -> None:
+            while not stop.wait(every_seconds) and action():
+                pass
+
+        thread = threading.Thread(target=repeat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def clock(self) -> float:
         """Seconds since this host booted: unlike the time of day, nobody sets it."""

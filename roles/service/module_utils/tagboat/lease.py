@@ -5,8 +5,8 @@ Kept under /run, so a reboot ends it, and timed by the host's own uptime, so tha
 
 from __future__ import annotations
 
+import contextlib
 import json
-import threading
 from types import TracebackType
 from typing import Any
 
@@ -28,8 +28,7 @@ class Lease:
         self._service = service
         self._path = f"/run/tagboat/{service}.lease"
         self._rollout = rollout
-        self._stop = threading.Event()
-        self._renewer: threading.Thread | None = None
+        self._work = contextlib.ExitStack()
 
     def holder(self) -> dict[str, Any] | None:
         """Return who holds a lease that has not expired, or None."""
@@ -89,20 +88,11 @@ class Lease:
 
     def __enter__(self) -> Lease:
         """Renew the lease for as long as this process works under it."""
-
-        def renew() -> None:
-            while not self._stop.wait(SECONDS / 3) and self._claim(confirmed=False) is None:
-                pass
-
-        self._stop.clear()
-        self._renewer = threading.Thread(target=renew, daemon=True)
-        self._renewer.start()
+        self._work.enter_context(self._host.meanwhile(lambda: self._claim(confirmed=False) is None, SECONDS / 3))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop renewing; the lease itself stays until it is released or expires."""
-        self._stop.set()
-        if self._renewer:
-            self._renewer.join()
+        self._work.close()
