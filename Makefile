@@ -6,6 +6,9 @@ export LAB_NAME ?= local
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 PLAYBOOK = ansible-playbook -i inventories/$(ENV) $(if $(CHECK),--check --diff) $(if $(LIMIT),--limit $(LIMIT)) playbooks
+ATTACH = python playbooks/attach.py --inventory inventories/$(ENV)
+# A reason has blanks and quotes: JSON for Ansible, quoted for the shell.
+because = -e '{"reason": "$(subst ",\",$(subst ','\'',$(1)))"}'
 need = $(if $($(1)),,$(error $(1) is missing. For example: make $@ $(2)))
 
 help: ## Print this help
@@ -28,16 +31,24 @@ site: ops ## Converge an environment; LIMIT=web3 for one host
 	$(PLAYBOOK)/site.yml
 build: ops ## Build, test and push an image: IMAGE=web [REF=main]
 	$(call need,IMAGE,IMAGE=web)$(PLAYBOOK)/build.yml -e image=$(IMAGE) $(if $(REF),-e ref=$(REF))
-deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [FORCE=1]
-	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(FORCE),-e force=true)
+deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [FORCE=1 [REASON='why']]
+	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(FORCE),-e force=true) $(if $(REASON),$(call because,$(REASON)))
 rollback: ops ## Go back to the last good release, or to a tag: SERVICE=web [TAG=v1]
 	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/rollback.yml -e service=$(SERVICE) $(if $(TAG),-e tag=$(TAG))
 status: ops ## Show what runs where, and its history [SERVICE=web]
 	$(PLAYBOOK)/status.yml $(if $(SERVICE),-e service=$(SERVICE))
-prune: ops ## Remove old images from hosts and registry
-	$(PLAYBOOK)/prune.yml
-logs: ops ## Read a service's log on all its hosts: SERVICE=web [LINES=100]
-	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/logs.yml -e service=$(SERVICE) $(if $(LINES),-e lines=$(LINES))
+prune: ops ## Remove what no release needs from hosts and registry [SERVICE=web] [KEEP=3]
+	$(PLAYBOOK)/prune.yml $(if $(SERVICE),-e service=$(SERVICE)) $(if $(KEEP),-e keep=$(KEEP))
+logs: ops ## Read a service's log on all its hosts: SERVICE=web [LINES=100] [SINCE=10m] [FOLLOW=1]
+	$(call need,SERVICE,SERVICE=web)$(if $(FOLLOW),$(ATTACH) follow $(SERVICE) $(if $(LINES),--lines $(LINES)),$(PLAYBOOK)/logs.yml -e service=$(SERVICE) $(if $(LINES),-e lines=$(LINES)) $(if $(SINCE),-e since=$(SINCE)))
+exec: ops ## Run a command in the live container of one host: SERVICE=web CMD='python -m app --help' [HOST=web1]
+	$(call need,SERVICE,SERVICE=web CMD='python -m app --help')$(call need,CMD,SERVICE=web CMD='python -m app --help')$(ATTACH) exec $(SERVICE) $(if $(HOST),--host $(HOST)) -- $(CMD)
+maintenance: ops ## Answer visitors with a page that says so, or serve again: SERVICE=web STATE=on|off
+	$(call need,SERVICE,SERVICE=web STATE=on)$(call need,STATE,SERVICE=web STATE=on)$(PLAYBOOK)/maintenance.yml -e service=$(SERVICE) -e state=$(STATE)
+freeze: ops ## Refuse deploys for a while: REASON='release week' HOURS=4 [BY=ann]
+	$(call need,REASON,REASON='release week' HOURS=4)$(call need,HOURS,REASON='release week' HOURS=4)$(PLAYBOOK)/freeze.yml $(call because,$(REASON)) -e hours=$(HOURS) $(if $(BY),-e by=$(BY))
+thaw: ops ## Allow deploys again
+	$(PLAYBOOK)/thaw.yml
 ssh: ops ## Open a shell on a host of the local fleet: HOST=web1
 	$(call need,HOST,HOST=web1)ssh -F .lab/$(LAB_NAME)/ssh_config $(HOST)
 
@@ -55,4 +66,4 @@ ops dev:
 engine:
 	@requirements/setup.sh ops engine
 
-.PHONY: help demo lab lab-down site build deploy rollback status prune logs ssh check lint test docs ops dev engine
+.PHONY: help demo lab lab-down site build deploy rollback status prune logs exec maintenance freeze thaw ssh check lint test docs ops dev engine

@@ -67,11 +67,11 @@ def log_line(entry: Mapping[str, Any]) -> str:
 
 
 def merged_logs(hosts: Sequence[str], hostvars: HostVars, service: str) -> str:
-    """Merge the journals of several hosts by time; each line begins with its time and host."""
+    """Merge the journals of several hosts, newest entry first, by time; each line begins with its time and host."""
     width = max(map(len, hosts))
     found = []
     for host in hosts:
-        for raw in (hostvars[host].get("__service_log") or {}).get("stdout_lines", []):
+        for raw in (hostvars[host].get("__service_log") or {}).get("stdout_lines", [])[::-1]:
             entry = json.loads(raw)
             microseconds = int(entry["__REALTIME_TIMESTAMP"])
             found.append((microseconds, host, log_line(entry)))
