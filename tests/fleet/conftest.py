@@ -38,14 +38,17 @@ def source(fleet: Fleet) -> Source:
 
 @pytest.fixture(scope="session")
 def tags(fleet: Fleet, source: Source) -> Tags:
-    """Three releases of web: two good ones, and one that no host finds healthy."""
+    """Releases of web: two good ones, one that no host finds healthy, and one that only web2 does not."""
     first = build(fleet, source, "build from nothing")
     source.new_heading("What would you like to learn today?")
     second = build(fleet, source, "build after a code change")
     source.never_healthy()
     third = build(fleet, source, "build after a code change")
     source.healthy_again()
-    return Tags(first, second, third)
+    source.never_healthy(on="web2")
+    fourth = build(fleet, source, "build after a code change")
+    source.healthy_again()
+    return Tags(first, second, third, fourth)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

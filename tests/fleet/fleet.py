@@ -222,12 +222,12 @@ class Source:
         assert old
         self.change(page, old[0], f"<h1>{text}</h1>", f"Say: {text}")
 
-    def never_healthy(self) -> None:
-        """Break readiness in a way that the build's smoke test cannot see: only web hosts wait for an answer."""
+    def never_healthy(self, on: str = "web") -> None:
+        """Break readiness in a way that the build's smoke test cannot see: only on hosts whose name begins so."""
         self.change(
             "images/web/app/health.py",
             "        try:\n            revision",
-            '        if __import__("os").environ["HOST"].startswith("web"):\n'
+            f'        if __import__("os").environ["HOST"].startswith("{on}"):\n'
             '            return "search index: no answer"\n'
             "        try:\n            revision",
             "Ask the search index before saying ready",

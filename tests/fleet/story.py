@@ -17,6 +17,7 @@ class Tags:
     first: str
     second: str
     never_healthy: str
+    bad_on_web2: str
 
 
 def build(fleet: Fleet, source: Source, figure: str) -> str:
