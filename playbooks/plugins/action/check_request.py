@@ -31,7 +31,10 @@ def defined_names(root: Path, inventory_dir: Path) -> set[str]:
     for file in files:
         text = file.read_text()
         if not text.startswith("$ANSIBLE_VAULT"):
-            names |= set(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+            # Composed, not constructed: only the names matter, and values may bear tags such as !vault.
+            top = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            if isinstance(top, yaml.MappingNode):
+                names |= {str(key.value) for key, _ in top.value}
     return names
 
 

@@ -17,7 +17,10 @@ Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./:=,@+-]+$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]*$")]
 
 RESERVED_ENV = {"SERVICE", "TAG", "DIGEST", "REVISION", "SLOT", "HOST", "ENVIRONMENT"}
-HIGHEST_PUBLIC_PORT = 12767  # the slots' loopback ports are 10000 and 20000 above, below the kernel's own range
+# Units of these names exist on hosts: a service called `user` would take every login down.
+RESERVED_NAMES = {"autovt", "containerd", "docker", "getty", "haproxy", "modprobe", "postgresql", "ssh", "user"}
+SLOT_PORTS = (10000, 20000)  # a slot's loopback port is this plus the public port, see slot.PORT_OFFSET
+HIGHEST_PUBLIC_PORT = 12767  # with which slots stay below the ports the kernel hands out itself
 
 
 class Strict(BaseModel):
@@ -33,7 +36,8 @@ class Health(Strict):
     """http services: asked until it answers 200."""
     ready_seconds: Annotated[float, Field(ge=0)] = 3
     """workers: the container must have run this long."""
-    interval_seconds: Annotated[float, Field(gt=0)] = 0.2
+    interval_seconds: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Pause between two looks. A container that dies is started again after a second: a longer one would miss it."""
     deadline_seconds: Annotated[float, Field(gt=0)] = 30
 
 
@@ -70,8 +74,10 @@ class Service(Strict):
             raise ValueError("port and public_port go together: an http service has both, a worker neither")
         if self.port is not None and not self.overlap:
             raise ValueError("overlap: false is for workers; an http service always overlaps, or requests would fail")
-        if taken := RESERVED_ENV & set(self.env):
-            raise ValueError(f"env: {', '.join(sorted(taken))} is set by Tagboat itself")
+        if self.port is None and self.health.ready_seconds >= self.health.deadline_seconds:
+            raise ValueError("health: ready_seconds must be less than deadline_seconds, or no worker is ever healthy")
+        if taken := RESERVED_ENV & {*self.env, *self.secrets}:
+            raise ValueError(f"env and secrets: {', '.join(sorted(taken))} is set by Tagboat itself")
         if both := set(self.env) & set(self.secrets):
             raise ValueError(f"{', '.join(sorted(both))} is in env and in secrets")
         return self
@@ -103,7 +109,9 @@ def _explain(where: str, error: ValidationError) -> str:
                 f"{where}: unknown key {'.'.join(path)}.{nearest(path[-1], known)} Known keys: {', '.join(known)}"
             )
         else:
-            lines.append(f"{where}{'.' if path else ''}{'.'.join(path)}: {problem['msg'].removeprefix('Value error, ')}")
+            lines.append(
+                f"{where}{'.' if path else ''}{'.'.join(path)}: {problem['msg'].removeprefix('Value error, ')}"
+            )
     return "\n".join(lines)
 
 
@@ -120,21 +128,27 @@ def checked_services(services: Mapping[str, Any], groups: Mapping[str, Any] | No
     checked: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     ports: dict[tuple[str, int], str] = {}
-    for name, raw in services.items():
+    for name, raw in (services or {}).items():
         where = f"services.{name}"
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", str(name)):
             problems.append(f"{where}: a service's name has small letters, digits and _ and begins with a letter")
+        if name in RESERVED_NAMES:
+            problems.append(f"{where}: hosts have a unit of that name already, choose another")
         try:
             service = Service.model_validate(plain(raw))
         except ValidationError as error:
             problems.append(_explain(where, error))
             continue
         if groups is not None and service.hosts not in groups:
-            problems.append(f"{where}.hosts: no group {service.hosts} in the inventory.{nearest(service.hosts, [*groups])}")
+            problems.append(
+                f"{where}.hosts: no group {service.hosts} in the inventory.{nearest(service.hosts, [*groups])}"
+            )
         if service.public_port:
-            taken = ports.setdefault((service.hosts, service.public_port), name)
-            if taken != name:
-                problems.append(f"{where}.public_port: {service.public_port} is taken by {taken} on the same hosts")
+            for port in (service.public_port, *(service.public_port + offset for offset in SLOT_PORTS)):
+                taken = ports.setdefault((service.hosts, port), name)
+                if taken != name:
+                    problems.append(f"{where}.public_port: {port} is taken by {taken} on the same hosts")
+                    break
         checked[name] = service.model_dump(exclude_none=True)
     if problems:
         raise AnsibleFilterError("services.yml is wrong, nothing was touched:\n" + "\n".join(problems))
@@ -156,7 +170,11 @@ def balanced_services(
 ) -> dict[str, dict[str, Any]]:
     """Return the http services as role `balancer` wants them: each with the names of its hosts."""
     return {
-        name: {"public_port": service["public_port"], "health": service["health"], "hosts": list(groups[service["hosts"]])}
+        name: {
+            "public_port": service["public_port"],
+            "health": service["health"],
+            "hosts": list(groups[service["hosts"]]),
+        }
         for name, service in http_services(services).items()
     }
 
@@ -184,9 +202,13 @@ def secrets_of(service: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[s
     """
     missing = [name for name in service["secrets"] if name not in secrets]
     if missing:
-        raise AnsibleFilterError(f"service_secrets has no {', '.join(missing)} in this environment: add it to the vault")
+        raise AnsibleFilterError(
+            f"service_secrets has no {', '.join(missing)} in this environment: add it to the vault"
+        )
     if broken := [name for name in service["secrets"] if "\n" in str(secrets[name])]:
-        raise AnsibleFilterError(f"the secret {', '.join(broken)} has a line break, which an environment file cannot hold")
+        raise AnsibleFilterError(
+            f"the secret {', '.join(broken)} has a line break, which an environment file cannot hold"
+        )
     return {name: str(secrets[name]) for name in service["secrets"]}
 
 

@@ -49,7 +49,7 @@ def reconfigured(host: FakeHost, of: dict[str, Any]) -> None:
 def sick(host: FakeHost, of: dict[str, Any]) -> None:
     host.registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER, exits_after=NEVER if "port" in of else 1)
     with contextlib.suppress(RolloutError):
-        deploy(host, "sick", release("v2", of, health={"deadline_seconds": 2}))
+        deploy(host, "sick", release("v2", of, health={"deadline_seconds": 2, "ready_seconds": 1.5}))
     undo(host, "sick")
 
 
