@@ -154,6 +154,16 @@ def test_renewing_does_not_confirm(host: FakeHost) -> None:
     assert held["confirmed"] is False
 
 
+def test_renewing_keeps_what_was_confirmed(host: FakeHost) -> None:
+    mine = lease(host, "ann")
+    mine.confirm()
+    with mine:
+        host.pass_time(100)
+    held = mine.holder()
+    assert held is not None
+    assert held["confirmed"] is True
+
+
 def test_a_lease_that_was_lost_is_not_renewed(host: FakeHost) -> None:
     mine = lease(host, "ann")
     mine.confirm()

@@ -66,6 +66,27 @@ def test_undoing_twice_is_undoing_once() -> None:
     assert_settled(host, "v1")
 
 
+def test_undo_waits_for_a_switch_that_a_broken_connection_left_at_work() -> None:
+    """It must look at the record when that is done, not before: or the host ends on the new tag, alone."""
+    host = serving("v1")
+    rollout(host, "two").preflight(release("v2", HTTP), first=False, min_free_mb=0)
+    late = rollout(host, "two")  # has looked at the record already
+    alone: dict[str, bool] = {}
+
+    def watch(host: FakeHost) -> None:
+        alone[f"{len(host.effects)}"] = "/run/tagboat/web.lock" in host.locks
+
+    host.effects.clear()
+    host.watch = watch
+    rollout(host, "two").switch(release("v2", HTTP), SECRETS)
+    host.watch = None
+    working = [str(number) for number, effect in enumerate(host.effects) if effect.startswith(("run", "haproxy"))]
+    assert working
+    assert all(alone[number] for number in working)
+    assert late.undo(SECRETS, "lost")
+    assert record(host).live_slot == "a"
+
+
 def test_undo_of_the_first_release_ever_leaves_nothing_running() -> None:
     host = prepared()
     rollout(host, "one").switch(release("v1", HTTP), SECRETS)
