@@ -44,12 +44,12 @@ def main() -> None:
     freeze = Freeze(Host())
     before = freeze.now()
     changed = {"present": True, "absent": before is not None, "copied": before is None}[p["state"]]
-    if changed and not module.check_mode:
+    if not module.check_mode:
         if p["state"] == "present":
             freeze.begin(p["reason"], p["by"], p["hours"])
         elif p["state"] == "absent":
             freeze.end()
-        else:
+        elif changed:
             freeze.copy(p["freeze"])
     module.exit_json(changed=changed, freeze=freeze.now())
 

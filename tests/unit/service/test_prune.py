@@ -73,6 +73,15 @@ class TestReleasesThatStay:
         releases = [release("v2", "live"), *[release("v2", "replaced")] * 2, release("v1", "replaced")]
         assert set(kept_tags(releases, 2)) == {"v2", "v1"}
 
+    def test_an_old_tag_deployed_over_and_over_goes(self) -> None:
+        releases = [
+            release("v3", "live"),
+            release("v2", "replaced"),
+            release("v1", "replaced"),
+            release("v2", "replaced"),
+        ]
+        assert kept_tags(releases, 1) == ["v3"]
+
     def test_all_of_a_service_that_the_catalogue_does_not_name(self) -> None:
         record = {"services": {"gone": {"releases": [release("v2", "live"), release("v1", "replaced")]}}}
         assert prune.kept_digests(record, {}) == {WEB: {digest("v2"): "v2", digest("v1"): "v1"}}

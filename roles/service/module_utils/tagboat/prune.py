@@ -28,8 +28,8 @@ def kept(releases: Sequence[Release], keep: int) -> list[Release]:
         is_in_time = len(good) < keep or release["digest"] in good
         if release["result"] in (LIVE, STANDBY) or (release["result"] != FAILED and is_in_time):
             found.append(release)
-        if release["result"] in GOOD:
-            good.add(release["digest"])
+            if release["result"] in GOOD:
+                good.add(release["digest"])
     return found
 
 
