@@ -110,7 +110,7 @@ def prune_problems(hosts: Sequence[str], hostvars: Mapping[str, Any], registries
             found.append(f"{host}: {result['msg']}")
     if registries:
         here = hostvars["localhost"]
-        if unknown := here["prune_unknown"]:
+        if unknown := here["service_unknown"]:
             found.append(f"registry: nothing was removed, for what {', '.join(unknown)} may need is not known")
         if (here.get("__registry_pruned") or {}).get("failed"):
             found.append(f"registry: {here['__registry_pruned']['msg']}")

@@ -114,7 +114,7 @@ class TestImagesThatGo:
         assert self.go([image("v1", RepoTags=[f"{WEB}:v1"])]) == [f"{WEB}:v1"]
 
     def test_a_stranger_s_name_of_the_same_image_stays(self) -> None:
-        names = {"RepoTags": ["mine:1"], "RepoDigests": [f"{WEB}@{digest('v1')}"]}
+        names: dict[str, Any] = {"RepoTags": ["mine:1"], "RepoDigests": [f"{WEB}@{digest('v1')}"]}
         assert self.go([image("v1", **names)]) == [f"{WEB}@{digest('v1')}"]
 
     def test_an_unknown_shared_size_is_not_subtracted(self) -> None:
@@ -180,7 +180,7 @@ class TestWhatIsAsked:
 
 class TestWhatIsTold:
     HOSTVARS: ClassVar = {
-        "localhost": {"prune_unknown": ["web2"]},
+        "localhost": {"service_unknown": ["web2"]},
         "web1": {"__service_pruned": {"kept": {WEB: {}}, "removed": ["web v1"], "freed_bytes": 2_500_000}},
         "web2": {"__service_pruned": {"unreachable": True}},
         "registry1": {},
