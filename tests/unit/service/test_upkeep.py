@@ -86,7 +86,13 @@ class TestFreeze:
 
 
 def test_status_shows_freezes_and_maintenance() -> None:
-    status = {"live": None, "health": "nothing runs", "releases": [], "freeze": FREEZE, "maintenance": True}
+    status: dict[str, Any] = {
+        "live": None,
+        "health": "nothing runs",
+        "releases": [],
+        "freeze": FREEZE,
+        "maintenance": True,
+    }
     other = {**status, "freeze": {**FREEZE, "until": "2026-01-01T08:00:03Z"}}
     lines = decide.status_table({"web": {"web1": status, "web2": other}}).splitlines()
     assert lines[-2:] == [
