@@ -19,7 +19,7 @@ options:
 """
 
 RETURN = r"""
-freeze: {description: 'The freeze that holds now: V(reason) V(by) V(since) V(until), or null.', type: dict, returned: always}
+freeze: {description: 'What holds now: V(reason) V(by) V(since) V(until), or null.', type: dict, returned: always}
 """
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402  the documentation of a module comes first
