@@ -25,11 +25,13 @@ class Health:
         Checks share one probe, and a probe that is late is left to end by itself: cancelling a query on a
         frozen database takes seconds, and a new probe for every check would use up the pool.
         """
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._look())
-        done, _ = await asyncio.wait({self._probe}, timeout=self._timeout_seconds)
+        probe = self._probe
+        if probe is None or probe.done():
+            # Kept by name: while this check waits, another may begin the next probe.
+            probe = self._probe = asyncio.create_task(self._look())
+        done, _ = await asyncio.wait({probe}, timeout=self._timeout_seconds)
         late = f"database: no answer within {self._timeout_seconds:g} s"
-        problem = self._probe.result() if done else late
+        problem = probe.result() if done else late
         self._say(problem)
         return problem
 

@@ -53,3 +53,16 @@ def test_a_frozen_database_costs_the_timeout_and_one_probe() -> None:
         assert store.probes == 1
 
     asyncio.run(check())
+
+
+def test_a_check_is_not_confused_by_the_one_that_begins_the_next_probe() -> None:
+    async def check() -> str | None:
+        health = Health(FakeStore())
+        checking = asyncio.create_task(health.problem())
+        await asyncio.sleep(0)
+        assert health._probe is not None
+        unfinished = asyncio.get_running_loop().create_future()
+        health._probe.add_done_callback(lambda _probe: setattr(health, "_probe", unfinished))
+        return await checking
+
+    assert asyncio.run(check()) is None

@@ -159,6 +159,12 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def _line(text: str) -> str:
+    """Make one line of a health answer, however it is laid out."""
+    line = " ".join(text.split())
+    return line if len(line) <= 120 else line[:117] + "..."
+
+
 def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequence[str] = ()) -> str:
     """Render service x host: tag, digest, since, by whom, health; then what differs from host to host.
 
@@ -174,12 +180,11 @@ def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequ
             live = status["live"]
             if live:
                 tags.setdefault(live["tag"], []).append(host)
-                rows.append(
-                    [service, host, live["tag"], live["digest"][7:19], live["at"], live["by"], status["health"]]
-                )
+                what = [live["tag"], live["digest"][7:19], live["at"], live["by"]]
+                rows.append([service, host, *what, _line(status["health"])])
             else:
                 tags.setdefault("no release", []).append(host)
-                rows.append([service, host, "-", "-", "-", "-", status["health"]])
+                rows.append([service, host, "-", "-", "-", "-", _line(status["health"])])
             if lease := status.get("lease"):
                 notes.append(f"{service}: {lease['by']} is at work on {host}: {lease['what']}")
         if resting := [host for host, status in hosts.items() if status.get("maintenance")]:
