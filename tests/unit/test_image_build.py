@@ -163,6 +163,7 @@ WEB = {
 def test_a_whole_image_yml() -> None:
     spec = image_spec.parse_spec("web", WEB)
     assert spec.requires == ["base", "postgres"]
+    assert spec.smoke is not None
     assert spec.smoke.env == {"PORT": "8000", "DEBUG": "true"}
     assert spec.smoke.get == image_spec.Get(8000, "/healthz", 200)
     assert spec.smoke.needs[0].ready == ["pg_isready", "-h", "127.0.0.1"]

@@ -11,7 +11,7 @@ from ansible.module_utils.tagboat.conductor import Conductor, Outcome, Wish
 from ansible.module_utils.tagboat.host import CommandError
 from ansible.module_utils.tagboat.steps import take
 from fake_host import NEVER, FakeHost, Image
-from story import HTTP, SECRETS, assert_settled, prepared, record, release, results
+from host_story import HTTP, SECRETS, assert_settled, prepared, record, release, results
 
 LOST = "lost"  # instead of a host: it does not answer
 

@@ -14,7 +14,7 @@ import pytest
 from ansible.module_utils.tagboat.host import CommandError
 from ansible.module_utils.tagboat.rollout import RolloutError
 from fake_host import NEVER, FakeHost, Image, KilledError
-from story import (
+from host_story import (
     HTTP,
     SINGLETON,
     WORKER,

@@ -7,7 +7,7 @@ from ansible.module_utils.tagboat.host import CommandError
 from ansible.module_utils.tagboat.lease import LeaseHeldError
 from ansible.module_utils.tagboat.rollout import RolloutError
 from fake_host import FakeHost
-from story import HTTP, SECRETS, deploy, prepared, release, results, rollout
+from host_story import HTTP, SECRETS, deploy, prepared, release, results, rollout
 
 
 def preflight(host: FakeHost, tag: str = "v2", first: bool = True) -> None:

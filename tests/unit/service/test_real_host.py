@@ -147,7 +147,12 @@ def test_background_work_ends_with_the_work_it_goes_with(host: Host) -> None:
 
 def test_background_work_that_says_no_is_over(host: Host) -> None:
     done: list[int] = []
-    with host.meanwhile(lambda: bool(done.append(1)), 0.005):
+
+    def action() -> bool:
+        done.append(1)
+        return False
+
+    with host.meanwhile(action, 0.005):
         time.sleep(0.05)
     assert len(done) == 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible.module_utils.tagboat import slot
 from fake_host import WANTS, FakeHost, Image
-from story import HTTP, WORKER, release
+from host_story import HTTP, WORKER, release
 
 FULL = release("v65", HTTP, cpus=1.5, env={"LOG_FORMAT": "json", "GREETING": "two words # and 'quotes'"}) | {
     "revision": "0123abc"

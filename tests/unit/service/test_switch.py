@@ -7,7 +7,7 @@ from ansible.module_utils.tagboat import edge
 from ansible.module_utils.tagboat.host import CommandError
 from ansible.module_utils.tagboat.rollout import Rollout, RolloutError
 from fake_host import NEVER, FakeHost, Image
-from story import (
+from host_story import (
     HTTP,
     SECRETS,
     SINGLETON,

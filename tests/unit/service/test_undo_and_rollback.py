@@ -6,7 +6,19 @@ import pytest
 from ansible.module_utils.tagboat.lease import LeaseHeldError
 from ansible.module_utils.tagboat.rollout import RolloutError
 from fake_host import FakeHost, Image
-from story import HTTP, SECRETS, SINGLETON, assert_settled, deploy, prepared, record, release, results, rollout, undo
+from host_story import (
+    HTTP,
+    SECRETS,
+    SINGLETON,
+    assert_settled,
+    deploy,
+    prepared,
+    record,
+    release,
+    results,
+    rollout,
+    undo,
+)
 
 
 def serving(*tags: str) -> FakeHost:

@@ -41,7 +41,7 @@ def release(tag: str, of: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"tag": tag, "digest": digest, "image": f"r1:5000/web@{digest}", "spec": spec(of, **changes)}
 
 
-def prepared(init: str = "systemd", **images: Image) -> FakeHost:
+def prepared(init: str = "systemd", /, **images: Image) -> FakeHost:
     """A host after site.yml, without a release. The registry has v1, v2 and v3, good ones unless told otherwise."""
     host = FakeHost(init)
     for tag, image in ({"v1": Image(), "v2": Image(), "v3": Image()} | images).items():

@@ -1,0 +1,1 @@
+../../../../roles/image/module_utils/image_spec.py

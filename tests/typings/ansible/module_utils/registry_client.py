@@ -1,0 +1,1 @@
+../../../../playbooks/plugins/module_utils/registry_client.py

@@ -1,0 +1,1 @@
+../../../../roles/registry/module_utils/registry_retention.py
