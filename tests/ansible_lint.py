@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSED = ROOT / ".cache/ansible-lint"
-SETTINGS = ("ansible.cfg", ".config/ansible-lint.yml", ".yamllint", "playbooks/plugins/**/*.py", "roles/*/library/*.py")
+SETTINGS = ("ansible.cfg", ".config/ansible-lint.yml", ".yamllint", "playbooks/plugins/**/*.py")
 PLAYBOOKS = ("playbooks/*.yml", "molecule/*.yml")
 VARIABLES = ("playbooks/*_vars/**/*.yml", "inventories/**/*.yml", "molecule/*/*.yml")
 

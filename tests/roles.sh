@@ -1,0 +1,39 @@
+#!/bin/sh
+# Every role on bare hosts: the scenarios of molecule/, two side by side. A line for each; all its output if it fails.
+# Usage: roles.sh [SCENARIO...]      JOBS=1 for one after the other
+set -eu
+cd "$(dirname "$0")/.."
+logs=reports/roles
+
+# One scenario; this script calls itself for it.
+if [ "${1:-}" = --one ]; then
+    start=$(date +%s)
+    if molecule test --scenario-name "$2" > "$logs/$2.log" 2>&1; then
+        printf '%-12s ok %4s s\n' "$2" "$(($(date +%s) - start))"
+    else
+        printf '%-12s FAILED after %s s\n' "$2" "$(($(date +%s) - start))"
+        cat "$logs/$2.log"
+        exit 1
+    fi
+    exit
+fi
+
+# The longest first, so that no core waits for the last one.
+[ $# -gt 0 ] || set -- service builder balancer common docker edge haproxy registry postgres redis certificate lab
+
+# A fleet's folder is the first thing that is made and the last that goes.
+clean() {
+    for scenario; do
+        [ ! -d ".lab/molecule-$scenario" ] || molecule destroy --scenario-name "$scenario" > "$logs/clean.log" 2>&1
+    done
+}
+
+mkdir -p "$logs"
+clean "$@"
+trap 'clean "$@"' EXIT
+trap 'exit 130' INT TERM
+# Without an image of a bare host, two scenarios would bootstrap it at the same time.
+start=$(date +%s)
+molecule create --scenario-name "$1" > "$logs/create.log" 2>&1 || { cat "$logs/create.log"; exit 1; }
+printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -n 1 sh tests/roles.sh --one
+echo "all roles ok, $(($(date +%s) - start)) s"
