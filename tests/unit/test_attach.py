@@ -94,6 +94,8 @@ class TestFollow:
         for script in (ssh, journal):
             script.chmod(0o755)
         code = "import attach, sys; hosts = [attach.Target(n, ('ssh', n), False) for n in ('web1', 'web2')]"
+        # As a terminal starts it: the background job of a script, which a test may run in, ignores SIGINT.
+        code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"
         follower = subprocess.Popen(
             [sys.executable, "-c", f"{code}; sys.exit(attach.follow(hosts, 'web', 5))"],
             env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(attach.PLAYBOOKS)},
