@@ -40,6 +40,7 @@ def test_dry_run_shows_the_deploy_and_changes_nothing(fleet: Fleet, tags: Tags) 
     assert run.ok, run.tail
     assert f"+TAG={tags.second}" in run.output
     assert f"-TAG={tags.first}" in run.output
+    assert "Dry run, nothing was changed" in run.output
     assert_serving(fleet, tags.first)
 
 

@@ -24,6 +24,7 @@ class Fleet:
         self.asked: list[tuple[str, str]] = []
         self.said: list[str] = []
         self.before: Callable[[str, str], None] = lambda _host, _step: None
+        self.check = False
         self._count = 0
 
     def host(self, name: str) -> FakeHost:
@@ -40,7 +41,7 @@ class Fleet:
             if isinstance(host, str):
                 answers[name] = {"unreachable": True, "msg": "cannot be reached"}
             else:
-                answers[name] = take(arguments, host=host)
+                answers[name] = take(arguments, check=self.check, host=host)
         return answers
 
     def _run(self, action: str, **how: Any) -> Outcome:
@@ -49,6 +50,7 @@ class Fleet:
         how = {"batches": [1, "100%"] if action == "deploy" else ["100%"], "secrets": SECRETS} | how
         wish = Wish(action=action, service="web", hosts=list(self.hosts), rollout=rollout, **how)
         self.asked.clear()
+        self.check = wish.check
         return Conductor(wish, self.ask, self.said.append).run()
 
     def deploy(self, tag: str, **how: Any) -> Outcome:
@@ -86,6 +88,20 @@ def test_the_same_again_changes_nothing_migrates_nothing_and_says_so() -> None:
     assert (outcome.failed, outcome.changed) == (False, False)
     assert outcome.message.startswith("Nothing to do: web v1 is live on web1, web2")
     assert "migrate" not in executions(fleet, "web1")
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_be() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    before = [fleet.host(name).fingerprint() for name in fleet.hosts]
+    outcome = fleet.deploy("v2", check=True)
+    assert not outcome.failed
+    assert outcome.message == "Dry run, nothing was changed: web would be v2 on web1, web2."
+    assert [fleet.host(name).fingerprint() for name in fleet.hosts] == before
+    assert [diff["prepared"].splitlines()[0] for diff in outcome.diffs] == [
+        "web on web1: v1 -> v2",
+        "web on web2: v1 -> v2",
+    ]
 
 
 def test_a_rollback_takes_two_executions_a_host_and_marks_the_tag_bad() -> None:

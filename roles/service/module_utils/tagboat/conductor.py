@@ -74,6 +74,7 @@ class Conductor:
     def run(self) -> Outcome:
         """Conduct the rollout to its end, good or bad. Never raises for what a host does."""
         wish = self._wish
+        choice: dict[str, Any] = {}
         self._preflight()
         if not self._refusals:
             choice = self._choose()
@@ -85,6 +86,10 @@ class Conductor:
         self._settle()
         if self._refusals:
             message = decide.verdict(self._refusals, self._statuses, wish.service, self._undone)
+        elif wish.check and self._switched:
+            message = (
+                f"Dry run, nothing was changed: {wish.service} would be {choice['tag']} on {', '.join(self._hosts)}."
+            )
         else:
             message = decide.success(self._statuses, wish.action, wish.service, bool(self._switched))
         return Outcome(message, bool(self._refusals), bool(self._switched), self._statuses, self._diffs, self._timings)
