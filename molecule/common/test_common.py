@@ -61,7 +61,7 @@ def test_loading_the_rules_again_leaves_other_tables_alone(hosts: Callable[[str]
 def test_an_admin_becomes_root_without_a_password(hosts: Callable[[str], Any]) -> None:
     assert ssh("host1").returncode == 0
     # Only this role's rule counts here, not the one the host was born with.
-    hosts("host1").check_output("mv /etc/sudoers.d/admin /root/")
+    hosts("host1").check_output("rm -f /etc/sudoers.d/admin")
     assert hosts("host1").check_output("runuser -u admin -- sudo --non-interactive id --user --name") == "root"
 
 

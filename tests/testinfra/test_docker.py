@@ -30,7 +30,7 @@ def test_no_registry_is_spoken_to_without_tls(info: dict[str, Any]) -> None:
 def test_the_engine_trusts_the_registry_and_root_may_pull(environment: Environment, host: Any) -> None:
     registry = environment.fact("registry")
     logins = json.loads(host.file("/root/.docker/config.json").content_string)["auths"]
-    ask = f"curl --silent --show-error --output /dev/null --write-out '%{{http_code}}' https://{registry}/v2/"
+    ask = f"curl --silent --show-error --output /dev/null --write-out '%%{{http_code}}' https://{registry}/v2/"
     trust = f"--cacert /etc/docker/certs.d/{registry}/ca.crt"
     # By way of standard input, or the password would be in the list of processes.
     answer = host.run(f"echo %s | {ask} {trust} --header @-", f"Authorization: Basic {logins[registry]['auth']}")
