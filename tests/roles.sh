@@ -21,19 +21,25 @@ fi
 # The longest first, so that no core waits for the last one.
 [ $# -gt 0 ] || set -- service builder balancer common docker edge haproxy registry postgres redis certificate lab
 
-# A fleet's folder is the first thing that is made and the last that goes.
+# What a broken run left, of this checkout (the folder is the first thing made and the last that goes) or of another.
 clean() {
     for scenario; do
-        [ ! -d ".lab/molecule-$scenario" ] || molecule destroy --scenario-name "$scenario" > "$logs/clean.log" 2>&1
+        left=$(docker ps --all --quiet --filter "label=tagboat.fleet=molecule-$scenario" 2> /dev/null || true)
+        if [ -d ".lab/molecule-$scenario" ] || [ -n "$left" ]; then
+            molecule destroy --scenario-name "$scenario" > "$logs/clean.log" 2>&1
+        fi
     done
 }
 
 mkdir -p "$logs"
-clean "$@"
-trap 'clean "$@"' EXIT
+# The hosts' names belong to the whole machine. Children must not hold the lock: SSH connections outlive them.
+exec 9> "${TMPDIR:-/tmp}/tagboat-roles.lock"
+flock --nonblock 9 || { echo 'tests/roles.sh is running already on this machine.' >&2; exit 1; }
+clean "$@" 9>&-
+trap 'clean "$@" 9>&-' EXIT
 trap 'exit 130' INT TERM
 # Without an image of a bare host, two scenarios would bootstrap it at the same time.
 start=$(date +%s)
-molecule create --scenario-name "$1" > "$logs/create.log" 2>&1 || { cat "$logs/create.log"; exit 1; }
-printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -n 1 sh tests/roles.sh --one
+molecule create --scenario-name "$1" > "$logs/create.log" 2>&1 9>&- || { cat "$logs/create.log"; exit 1; }
+printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -n 1 sh tests/roles.sh --one 9>&-
 echo "all roles ok, $(($(date +%s) - start)) s"
