@@ -5,7 +5,7 @@ All events of one rollout (one build, one freeze, one error group) share a `corr
 Ansible callback on the control node uses it too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -17,6 +17,8 @@ SCHEMA_VERSION = 1
 
 ShortText = Annotated[str, StringConstraints(max_length=500)]
 Name = Annotated[str, StringConstraints(max_length=200)]
+# What rows are found by: no control characters, which one database keeps and another refuses.
+Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class Kind(StrEnum):
@@ -95,8 +97,8 @@ class Event(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     schema_version: int = SCHEMA_VERSION
-    id: Name = Field(default_factory=lambda: uuid4().hex, min_length=8)
-    correlation: Name = Field(min_length=1)
+    id: Key = Field(default_factory=lambda: uuid4().hex, min_length=8)
+    correlation: Key
     sequence: int = 0
     kind: Kind
     state: State
@@ -153,6 +155,11 @@ class Event(BaseModel):
         return found
 
 
+def fold_order(event: Event) -> tuple[int, datetime, str]:
+    """Where `event` comes among those of its correlation: by its sender's count, then by time."""
+    return event.sequence, event.at, event.id
+
+
 class Story(Event):
     """All events of one correlation, folded: the newest known value of every field."""
 
@@ -166,9 +173,28 @@ class Story(Event):
 
         Raises ValueError when there are none, or when they are not of one correlation.
         """
-        ordered = sorted(events, key=lambda event: (event.sequence, event.at, event.id))
+        ordered = sorted(events, key=fold_order)
         if not ordered or len({event.correlation for event in ordered}) != 1:
             raise ValueError("a story is made of the events of one correlation, at least one")
+        return cls._fold(ordered)
+
+    def followed_by(self, events: Iterable[Event]) -> Self:
+        """This story and `events`, each of which must come after all of its own in `fold_order`.
+
+        The same as folding everything anew, in the time that the new events take.
+        """
+        later = sorted(events, key=fold_order)
+        folded = self._fold([self, *later])
+        return folded.model_copy(
+            update={
+                "first_at": min([self.first_at, *(event.at for event in later)]),
+                "last_at": max([self.last_at, *(event.at for event in later)]),
+                "updates": self.updates + len(later),
+            }
+        )
+
+    @classmethod
+    def _fold(cls, ordered: Sequence[Event]) -> Self:
         facts: dict[str, Any] = {}
         hosts: dict[str, dict[str, Any]] = {}
         errors: dict[str, dict[str, Any]] = {}
