@@ -53,40 +53,60 @@ class Settings(BaseSettings):
     Raises pydantic.ValidationError on a wrong value, and on an `OPS_BOT_*` variable that does not exist.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
-
-    environment_name: str = Field("local", description="The environment this bot runs in, as its own alerts say")
-    ledger_url: str = Field("sqlite:///ledger.db", description="Where everything is recorded: SQLite or PostgreSQL")
-    retention_days: int = Field(365, ge=1, description="Stories nothing happened to for longer are forgotten")
-    lost_after_seconds: int = Field(
-        3600, ge=60, description="A rollout or build heard nothing of for longer is reported lost; its `until` wins"
+    # Errors must not repeat values: some are secrets.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    listen: str = Field("127.0.0.1", description="The address intake and page listen on")
-    port: int = Field(8765, ge=0, le=65535, description="Their port; 0 picks a free one")
-    token: SecretStr | None = Field(None, description="What senders of events present as a bearer token; unset refuses")
-    rate_limit: int = Field(5000, ge=1, description="Events a second taken from one sender, before it is told to wait")
-    page_url: str = Field("http://127.0.0.1:8765", description="How people reach the page; links in messages start so")
-    page_password: SecretStr | None = Field(None, description="What the page asks for; unset: nothing")
-    time_zone: str = Field("UTC", description="The zone of times where the reader's own is not known")
+    environment_name: str = Field(
+        default="local", description="The environment this bot runs in, as its own alerts say"
+    )
+    ledger_url: str = Field(
+        default="sqlite:///ledger.db", description="Where everything is recorded: SQLite or PostgreSQL"
+    )
+    retention_days: int = Field(default=365, ge=1, description="Stories nothing happened to for longer are forgotten")
+    lost_after_seconds: int = Field(
+        default=3600,
+        ge=60,
+        description="A rollout or build heard nothing of for longer is reported lost; its `until` wins",
+    )
+
+    listen: str = Field(default="127.0.0.1", description="The address intake and page listen on")
+    port: int = Field(default=8765, ge=0, le=65535, description="Their port; 0 picks a free one")
+    token: SecretStr | None = Field(
+        default=None, description="What senders of events present as a bearer token; unset refuses"
+    )
+    rate_limit: int = Field(
+        default=5000, ge=1, description="Events a second taken from one sender, before it is told to wait"
+    )
+    page_url: str = Field(
+        default="http://127.0.0.1:8765", description="How people reach the page; links in messages start so"
+    )
+    page_password: SecretStr | None = Field(default=None, description="What the page asks for; unset: nothing")
+    time_zone: str = Field(default="UTC", description="The zone of times where the reader's own is not known")
 
     slack_token: SecretStr | None = Field(
-        None, description="Bot token; unset: the page's feed shows what would be sent"
+        default=None, description="Bot token; unset: the page's feed shows what would be sent"
     )
-    slack_channel: str = Field("#operations", description="The channel of everything that no route sends elsewhere")
-    slack_url: str = Field("https://slack.com/api/", description="Slack's Web API")
+    slack_channel: str = Field(
+        default="#operations", description="The channel of everything that no route sends elsewhere"
+    )
+    slack_url: str = Field(default="https://slack.com/api/", description="Slack's Web API")
     routes: list[Route] = Field(
-        [], description="JSON list of {environment, kind, severity, channel, mention}; the first that matches wins"
+        default=[],
+        description="JSON list of {environment, kind, severity, channel, mention}; the first that matches wins",
     )
 
-    datadog_api_key: SecretStr | None = Field(None, description="Sends events to Datadog; unset: does not")
-    datadog_app_key: SecretStr | None = Field(None, description="Finds events there again, and pushes dashboards")
-    datadog_url: str = Field("https://api.datadoghq.com", description="The API of your Datadog site")
-    statsd_host: str = Field("", description="The Datadog agent metrics are sent to; empty: none")
-    statsd_port: int = Field(8125, ge=1, le=65535, description="Its DogStatsD port")
-    dashboards_dir: Path = Field(Path("dashboards"), description="Dashboards and monitors as data")
+    datadog_api_key: SecretStr | None = Field(default=None, description="Sends events to Datadog; unset: does not")
+    datadog_app_key: SecretStr | None = Field(
+        default=None, description="Finds events there again, and pushes dashboards"
+    )
+    datadog_url: str = Field(default="https://api.datadoghq.com", description="The API of your Datadog site")
+    statsd_host: str = Field(default="", description="The Datadog agent metrics are sent to; empty: none")
+    statsd_port: int = Field(default=8125, ge=1, le=65535, description="Its DogStatsD port")
+    dashboards_dir: Path = Field(default=Path("dashboards"), description="Dashboards and monitors as data")
 
-    journal_dir: str = Field("", description="The hosts' journals, followed for errors; empty: none")
+    journal_dir: str = Field(default="", description="The hosts' journals, followed for errors; empty: none")
 
     @model_validator(mode="before")
     @classmethod

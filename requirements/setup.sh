@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make the project's own Python environment in .venv, installing what the machine lacks for it.
-# Usage: setup.sh ops|dev [engine]      ops: to run playbooks; dev: and to test; engine: and to run the local fleet
+# Usage: setup.sh ops|dev [engine|postgresql]
+#   ops: to run playbooks; dev: and to test; engine: and to run the local fleet; postgresql: and to test against one
 set -eu
 set=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -39,6 +40,10 @@ fi
 
 command -v ssh >/dev/null && command -v ssh-keygen >/dev/null || install openssh-client
 command -v git >/dev/null || install git
+if [ "${2:-}" = postgresql ]; then
+    # The tests start one of their own; Debian keeps its programs off PATH.
+    command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install postgresql
+fi
 [ -e "$stamp" ] && exit 0
 
 python=$(usable_python)

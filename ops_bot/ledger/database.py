@@ -37,13 +37,15 @@ class LedgerCorrupt(LedgerError):
     """The file is damaged, or is no ledger."""
 
 
-# What the drivers say, in part, to what it means. SQLite's own texts: sqlite3ErrStr() in its main.c.
+# What the databases say, in part, to what it means. SQLite's own texts: sqlite3ErrStr() in its main.c.
 _MEANINGS: list[tuple[str, type[LedgerError], str]] = [
     ("database is locked", LedgerBusy, "another process holds the ledger's write lock"),
     ("database table is locked", LedgerBusy, "another process holds the ledger's write lock"),
+    ("due to lock timeout", LedgerBusy, "another process holds the ledger's write lock"),
     ("database or disk is full", LedgerFull, "the ledger's disk is full: free some space"),
     ("No space left", LedgerFull, "the ledger's disk is full: free some space"),
     ("attempt to write a readonly", LedgerReadOnly, "the ledger is read-only: give its file and folder to this user"),
+    ("read-only transaction", LedgerReadOnly, "the ledger is read-only: write to the primary"),
     ("unable to open database", LedgerReadOnly, "the ledger cannot be opened: does its folder exist, may we write it?"),
     ("malformed", LedgerCorrupt, "the ledger is damaged: stop the bot and type: ops-bot restore BACKUP"),
     ("file is not a database", LedgerCorrupt, "this file is no ledger: check OPS_BOT_LEDGER_URL"),
