@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 ShortText = Annotated[str, StringConstraints(max_length=500)]
 Name = Annotated[str, StringConstraints(max_length=200)]
 # What rows are found by: no control characters, which one database keeps and another refuses.
-Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Key = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class Kind(StrEnum):
@@ -99,7 +99,7 @@ class Event(BaseModel):
     schema_version: int = SCHEMA_VERSION
     id: Key = Field(default_factory=lambda: uuid4().hex, min_length=8)
     correlation: Key
-    sequence: int = 0
+    sequence: int = Field(default=0, ge=-(2**53), le=2**53)  # what every JSON reader keeps exactly
     kind: Kind
     state: State
     at: AwareDatetime

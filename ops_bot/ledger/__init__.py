@@ -83,6 +83,10 @@ class Ledger:
             ledger._lock = lock_against_restore(Path(database.path))
         return ledger
 
+    def check(self) -> None:
+        """Raise LedgerError when the ledger cannot be read."""
+        self._database.check()
+
     def close(self) -> None:
         """Close every connection."""
         self._database.close()

@@ -115,6 +115,11 @@ class Database:
                 # The place for the steps from one version to the next, once there are two.
                 connection.execute(update(meta).where(meta.c.name == "version").values(value=str(VERSION)))
 
+    def check(self) -> None:
+        """Raise LedgerError when nothing can be read."""
+        with self.read() as connection:
+            _version(connection)
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction, the only one that writes; on disk when the block has been left. Raises LedgerError."""
