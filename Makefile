@@ -31,8 +31,8 @@ site: ops ## Converge an environment; LIMIT=web3 for one host
 	$(PLAYBOOK)/site.yml
 build: ops ## Build, test and push an image: IMAGE=web [REF=main]
 	$(call need,IMAGE,IMAGE=web)$(PLAYBOOK)/build.yml -e image=$(IMAGE) $(if $(REF),-e ref=$(REF))
-deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [FORCE=1 [REASON='why']]
-	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(FORCE),-e force=true) $(if $(REASON),$(call because,$(REASON)))
+deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [WATCH=background|off] [FORCE=1 [REASON='why']]
+	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(WATCH),-e watch=$(WATCH)) $(if $(FORCE),-e force=true) $(if $(REASON),$(call because,$(REASON)))
 rollback: ops ## Go back to the last good release, or to a tag: SERVICE=web [TAG=v1]
 	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/rollback.yml -e service=$(SERVICE) $(if $(TAG),-e tag=$(TAG))
 status: ops ## Show what runs where, and its history [SERVICE=web]

@@ -96,4 +96,4 @@ def test_without_the_fast_yaml_library(tree: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_projects_own_files_can_be_read() -> None:
     root = check_request.ROOT
-    assert "service_deploy_batches" in check_request.defined_names(root, root / "inventories/local")
+    assert "service_rollout" in check_request.defined_names(root, root / "inventories/local")

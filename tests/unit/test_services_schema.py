@@ -34,7 +34,7 @@ def test_defaults() -> None:
         "health": {"path": "/healthz", "ready_seconds": 3, "interval_seconds": 0.2, "deadline_seconds": 30},
         **{"env": {}, "secrets": [], "command": [], "migrate": []},
         **{"memory_mb": 256, "pids": 256, "read_only": True, "overlap": True},
-        **{"drain_seconds": 30, "stop_seconds": 10, "standby_seconds": 600, "keep_releases": 5},
+        **{"drain_seconds": 30, "stop_seconds": 10, "standby_seconds": 600, "keep_releases": 5, "rollout": {}},
     }
 
 
@@ -182,3 +182,27 @@ def test_secrets_of_a_service() -> None:
     with pytest.raises(AnsibleFilterError, match="the secret KEY has a line break") as refused:
         services.secrets_of(worker, {"KEY": "hunter2\nmore"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_how_a_rollout_goes_a_service_says_or_its_environment_or_nobody() -> None:
+    service = checked({"web": WEB | {"rollout": {"watch_seconds": 5}}})["web"]
+    settings = services.rollout_settings(service, {"watch_seconds": 60, "batches": [2, "50%"]})
+    assert settings == services.ROLLOUT_DEFAULTS | {"watch_seconds": 5, "batches": [2, "50%"]}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "said"),
+    [
+        ({"watch_secs": 5}, "unknown key rollout.watch_secs. Did you mean watch_seconds?"),
+        ({"batches": []}, "services.web.rollout.batches"),
+        ({"batches": ["0%"]}, "services.web.rollout.batches"),
+        ({"watch_factor": 0.5}, "services.web.rollout.watch_factor"),
+    ],
+)
+def test_a_bad_rollout_setting_is_refused(rollout: dict[str, Any], said: str) -> None:
+    assert said in refusal({"web": WEB | {"rollout": rollout}})
+
+
+def test_a_bad_rollout_setting_of_the_environment_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"environment_rollout is wrong.*batch_sizes.*Known keys: batches"):
+        services.rollout_settings({"rollout": {}}, {"batch_sizes": [1]})

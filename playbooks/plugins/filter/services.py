@@ -41,6 +41,35 @@ class Health(Strict):
     deadline_seconds: Annotated[float, Field(gt=0)] = 30
 
 
+# How many hosts are switched together: a number, or a share of all hosts.
+BatchSize = Annotated[int, Field(ge=1)] | Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]?|100)%$")]
+
+
+class RolloutSettings(Strict):
+    """How a rollout goes. A service's own settings win over its environment's, those over the defaults below."""
+
+    batches: Annotated[list[BatchSize], Field(min_length=1)] | None = None
+    """Hosts switched together in a deploy, batch after batch; the last size goes on to the end."""
+    rollback_batches: Annotated[list[BatchSize], Field(min_length=1)] | None = None
+    """The same for a rollback."""
+    watch_seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """How long a deployed release is watched after the switch."""
+    watch_factor: Annotated[float, Field(ge=1)] | None = None
+    """How much the share of 5xx answers may grow before the release goes back."""
+    watch_errors: Annotated[int, Field(ge=1)] | None = None
+    """Fewer 5xx answers than this mean nothing."""
+
+
+# One canary, then the rest; a rollback all at once, because its release is known to be good.
+ROLLOUT_DEFAULTS: dict[str, Any] = {
+    "batches": [1, "100%"],
+    "rollback_batches": ["100%"],
+    "watch_seconds": 30,
+    "watch_factor": 3,
+    "watch_errors": 5,
+}
+
+
 class Service(Strict):
     """One container kind. The defaults here are the defaults of every service."""
 
@@ -67,6 +96,8 @@ class Service(Strict):
     """http services: how long the previous release keeps running beside the live one."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
     """How many releases prune leaves on hosts and in the registry."""
+    rollout: RolloutSettings = RolloutSettings()
+    """How its rollouts go; no part of a release."""
 
     @model_validator(mode="after")
     def _http_or_worker(self) -> Service:
@@ -81,6 +112,9 @@ class Service(Strict):
         if both := set(self.env) & set(self.secrets):
             raise ValueError(f"{', '.join(sorted(both))} is in env and in secrets")
         return self
+
+
+TABLES = {"health": Health, "rollout": RolloutSettings}
 
 
 def plain(value: Any) -> Any:
@@ -103,7 +137,7 @@ def _explain(where: str, error: ValidationError) -> str:
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
-            model: Any = Health if len(path) > 1 and path[0] == "health" else Service
+            model: Any = TABLES.get(path[0], Service) if len(path) > 1 else Service
             known = sorted(model.model_fields)
             lines.append(
                 f"{where}: unknown key {'.'.join(path)}.{nearest(path[-1], known)} Known keys: {', '.join(known)}"
@@ -153,6 +187,27 @@ def checked_services(services: Mapping[str, Any], groups: Mapping[str, Any] | No
     if problems:
         raise AnsibleFilterError("services.yml is wrong, nothing was touched:\n" + "\n".join(problems))
     return checked
+
+
+def rollout_settings(service: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a rollout of a checked service goes in an environment.
+
+    Args:
+        service: the service.
+        environment: `environment_rollout`, the environment's own settings.
+
+    Raises:
+        AnsibleFilterError: the environment's settings have an unknown key or a bad value.
+    """
+    try:
+        own = RolloutSettings.model_validate(plain(environment)).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise AnsibleFilterError(
+            "environment_rollout is wrong, nothing was touched: "
+            + "; ".join(f"{'.'.join(map(str, problem['loc'][:1]))}: {problem['msg']}" for problem in error.errors())
+            + f". Known keys: {', '.join(ROLLOUT_DEFAULTS)}"
+        ) from None
+    return ROLLOUT_DEFAULTS | own | dict(service["rollout"])
 
 
 def services_of(services: Mapping[str, Mapping[str, Any]], group_names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -219,6 +274,7 @@ class FilterModule:
         """Name the filters for Ansible."""
         return {
             "checked_services": checked_services,
+            "rollout_settings": rollout_settings,
             "services_of": services_of,
             "http_services": http_services,
             "balanced_services": balanced_services,

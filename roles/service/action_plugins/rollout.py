@@ -11,11 +11,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shlex
+import sys
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import ansible.module_utils
@@ -31,6 +34,7 @@ if str(CODE) not in ansible.module_utils.__path__:
 
 from ansible.module_utils.tagboat.conductor import Conductor, Wish  # noqa: E402  found by the line above
 
+CONTROL_NODE_ONLY = {"conductor.py", "decide.py"}
 MARK = "TAGBOAT-ANSWER "
 # Read by the host's Python from its command line; everything else comes on standard input.
 BOOTSTRAP = (
@@ -45,12 +49,82 @@ BOOTSTRAP = (
 
 
 def packed_code() -> str:
-    """Pack module_utils/tagboat as a zip archive that Python imports from, in base64."""
+    """Pack what hosts need of module_utils/tagboat as a zip archive that Python imports from, in base64."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for source in sorted(CODE.glob("tagboat/*.py")):
-            file.write(source, source.relative_to(CODE))
+            if source.name not in CONTROL_NODE_ONLY:
+                file.write(source, source.relative_to(CODE))
     return base64.b64encode(archive.getvalue()).decode()
+
+
+class Hosts:
+    """The hosts of a rollout, each asked in a thread of its own while a `with` block runs.
+
+    Args:
+        connections: host -> connection plugin, and the command that starts Python there.
+        check: hosts are to change nothing.
+    """
+
+    def __init__(self, connections: dict[str, tuple[Any, str]], check: bool) -> None:
+        self._connections = connections
+        self._check = check
+        self._code = packed_code()
+
+    def __enter__(self) -> Hosts:
+        """Get ready to ask. Twice the threads, because a host may be asked while it still thinks about what was."""
+        self._pool = ThreadPoolExecutor(max_workers=2 * len(self._connections) or 1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for what is under way."""
+        self._pool.shutdown()
+
+    def ask(self, requests: dict[str, dict[str, Any]], until_one_fails: bool) -> dict[str, dict[str, Any]]:
+        """Take one step on some hosts; see `conductor.Ask`."""
+        jobs = {
+            self._pool.submit(_ask_one, *self._connections[host], self._code, arguments, self._check): host
+            for host, arguments in requests.items()
+        }
+        answers = {}
+        for job in as_completed(jobs):
+            answer = answers[jobs[job]] = job.result()
+            if until_one_fails and (answer.get("failed") or answer.get("unreachable")):
+                break
+        return {host: answers[host] for host in requests if host in answers}
+
+
+def watch_behind(conductor: Conductor, hosts: Hosts, name: str) -> Path:
+    """Go on watching in a process of its own that outlives this one and its terminal; return where it writes."""
+    log = Path(constants.ANSIBLE_HOME) / "tagboat" / f"watch-{name}.log"
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return log
+    try:
+        os.setsid()
+        if os.fork() == 0:  # nobody's child, so that nobody waits for it
+            _become_a_daemon(log)
+            with hosts:
+                outcome = conductor.watch()
+            print(outcome.message if outcome else "It stayed good.", flush=True)
+    finally:
+        os._exit(0)
+
+
+def _become_a_daemon(log: Path) -> None:
+    """Write to a file, and let go of everything else: whoever reads the playbook's output waits for its end."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  a file descriptor, for good
+    sys.stderr = sys.stdout
+    Display()._final_q = None  # what Ansible displays in a worker goes to its parent, which is gone
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
@@ -63,27 +137,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         """Run it, telling the person who waits about every step."""
         super().run(tmp, task_vars)
         begin = time.monotonic()
-        hostvars = (task_vars or {})["hostvars"]
         wish = Wish(**{**_plain(self._task.args), "check": self._task.check_mode})
-        code = packed_code()
+        hostvars = (task_vars or {})["hostvars"]
+        hosts = Hosts({host: self._connect(host, hostvars[host]) for host in wish.hosts}, wish.check)
 
         def say(line: str) -> None:
             Display().display(f"[{time.monotonic() - begin:5.1f} s] {line}")
 
-        with ThreadPoolExecutor(max_workers=len(wish.hosts) or 1) as pool:
-            connections = {host: self._connect(host, hostvars[host]) for host in wish.hosts}
-
-            def ask(requests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-                jobs = {
-                    host: pool.submit(_ask_one, *connections[host], code, arguments, wish.check)
-                    for host, arguments in requests.items()
-                }
-                return {host: job.result() for host, job in jobs.items()}
-
-            outcome = Conductor(wish, ask, say).run()
+        conductor = Conductor(wish, hosts.ask, say)
+        with hosts:
+            outcome = conductor.run()
         if outcome.failed:
             raise AnsibleActionFail(outcome.message)
         say(outcome.message)
+        if conductor.is_to_watch:
+            log = watch_behind(conductor, hosts, f"{wish.environment_name}-{wish.service}")
+            say(f"Watched for {wish.watch['seconds']:g} s more, and undone if it gets worse; see {log}")
         return {
             "changed": outcome.changed,
             "diff": outcome.diffs,

@@ -7,31 +7,21 @@ DOCUMENTATION = r"""
 module: service_release
 short_description: Read what a host runs, or start a release on it, outside of a rollout
 description:
-  - Pulls, migrates, switches, undoes or reports a release of a service, see O(step).
+  - Reports a service, starts a release of it, or takes it in and out of maintenance, see O(step).
   - Safe to kill at any instruction. The host serves a healthy release wherever it is interrupted.
 options:
   step:
     description: What to do.
     type: str
     required: true
-    choices: [status, preflight, migrate, switch, undo, finish, begin_maintenance, end_maintenance]
+    choices: [status, switch, begin_maintenance, end_maintenance]
   service: {description: Name of the service., type: str, required: true}
   host_name: {description: The inventory's name of this host., type: str, required: true}
   environment_name: {description: Name of the environment., type: str, default: ""}
   rollout: {description: 'Who and what: V(id), V(by), V(what).', type: dict, default: {}}
   release: {description: 'The release: V(tag), V(digest), V(image), V(revision), V(spec).', type: dict}
   secrets: {description: Current secrets of the service., type: dict, default: {}}
-  first: {description: This is the first host of the service; two rollouts race for it., type: bool, default: false}
-  left:
-    description: What becomes of the release that serves now.
-    type: str
-    choices: [standby, rolled_back]
-    default: standby
-  force: {description: Start the release again even when it is live., type: bool, default: false}
-  reason: {description: Why the release that serves now is left, where it is rolled back., type: str, default: ""}
   last: {description: Let the lease go after this step., type: bool, default: false}
-  min_free_mb: {description: Disk space in MB that must be free for a new image., type: int, default: 0}
-  migrate_seconds: {description: Seconds a migration may take., type: int, default: 600}
 """
 
 RETURN = r"""
@@ -40,28 +30,21 @@ status:
   type: dict
   returned: always
 timings: {description: Seconds each part took., type: dict, returned: success}
-output: {description: What the migration printed., type: str, returned: step=migrate}
 log: {description: The refused container's last lines., type: str, returned: failure}
 """
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402  the documentation of a module comes first
-from ansible.module_utils.tagboat.steps import STEPS, take  # noqa: E402
+from ansible.module_utils.tagboat.steps import take  # noqa: E402
 
 ARGUMENTS = {
-    "step": {"required": True, "choices": list(STEPS)},
+    "step": {"required": True, "choices": ["status", "switch", "begin_maintenance", "end_maintenance"]},
     "service": {"required": True},
     "host_name": {"required": True},
     "environment_name": {"default": ""},
     "rollout": {"type": "dict", "default": {}},
     "release": {"type": "dict"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
-    "first": {"type": "bool", "default": False},
-    "left": {"choices": ["standby", "rolled_back"], "default": "standby"},
-    "force": {"type": "bool", "default": False},
-    "reason": {"default": ""},
     "last": {"type": "bool", "default": False},
-    "min_free_mb": {"type": "int", "default": 0},
-    "migrate_seconds": {"type": "int", "default": 600},
 }
 
 
@@ -70,7 +53,7 @@ def main() -> None:
     module = AnsibleModule(
         ARGUMENTS,
         supports_check_mode=True,
-        required_if=[("step", "switch", ["release"]), ("step", "migrate", ["release"])],
+        required_if=[("step", "switch", ["release"])],
     )
     result = take(module.params, module.check_mode)
     if result.get("failed"):

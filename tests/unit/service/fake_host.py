@@ -89,6 +89,7 @@ class FakeHost(Host):
         self.map: dict[str, str] = {}
         self.busy_until: dict[str, float] = {}
         self.marked_up: list[str] = []
+        self.answers: dict[str, dict[str, int]] = {}  # service -> what the edge has counted
         # The init system.
         self.timers: dict[str, tuple[float, str]] = {}
         if init == "systemd":
@@ -228,7 +229,7 @@ class FakeHost(Host):
                     return 503, "no database"
         raise ConnectionRefusedError("connection refused")
 
-    def haproxy(self, command: str) -> str:
+    def haproxy(self, command: str) -> str:  # noqa: PLR0911  one a command
         self._effect(f"haproxy {command}", OSError)
         if not self.edge_answers:
             raise OSError("the edge does not answer")
@@ -245,6 +246,15 @@ class FakeHost(Host):
         if words[:2] == ["set", "server"]:
             self.marked_up.append(words[2])
             return ""
+        if words[:3] == ["show", "table", edge.ANSWERS]:
+            seen = {"requests": 0, "failures": 0} | self.answers.get(words[4], {})
+            recent = {"recent_requests": seen["requests"], "recent_failures": seen["failures"]} | seen
+            return (
+                "# table: tagboat-answers, type: string, size:1024, used:1\n"
+                f"0x7f: key={words[4]} use=0 exp=0 shard=0 http_req_cnt={seen['requests']}"
+                f" http_req_rate(60000)={recent['recent_requests']} http_fail_cnt={seen['failures']}"
+                f" http_fail_rate(60000)={recent['recent_failures']}"
+            )
         if command == "show stat":
             rows = [
                 f"{backend},BACKEND,{1 if self.busy_until.get(backend, 0) > self.time else 0},"
@@ -400,6 +410,7 @@ class FakeHost(Host):
             ".State.ExitCode": container.behaviour.exit_code if crashed else 0,
             ".State.OOMKilled": "true" if crashed and container.behaviour.exit_code == 137 else "false",
             ".State.Error": "",
+            ".Id": f"{name}:{container.started}",
             'index .Config.Labels "tagboat.digest"': container.label("tagboat.digest"),
             "json .Config.Env": json.dumps([f"{key}={value}" for key, value in container.env.items()]),
         }

@@ -13,6 +13,7 @@ from ansible.module_utils.tagboat.steps import take
 from fake_host import NEVER, FakeHost, Image
 from host_story import HTTP, SECRETS, assert_settled, prepared, record, release, results
 
+WATCH = {"seconds": 30, "factor": 3, "errors": 5}
 LOST = "lost"  # instead of a host: it does not answer
 
 
@@ -32,8 +33,8 @@ class Fleet:
         assert isinstance(host, FakeHost)
         return host
 
-    def ask(self, requests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        answers = {}
+    def ask(self, requests: dict[str, dict[str, Any]], until_one_fails: bool) -> dict[str, dict[str, Any]]:
+        answers: dict[str, dict[str, Any]] = {}
         for name, arguments in requests.items():
             self.asked.append((name, arguments["step"]))
             self.before(name, arguments["step"])
@@ -42,16 +43,21 @@ class Fleet:
                 answers[name] = {"unreachable": True, "msg": "cannot be reached"}
             else:
                 answers[name] = take(arguments, check=self.check, host=host)
+            if until_one_fails and answers[name].get("failed"):
+                break
         return answers
 
-    def _run(self, action: str, **how: Any) -> Outcome:
+    def conductor(self, action: str, **how: Any) -> Conductor:
         self._count += 1
         rollout = {"id": f"r{self._count}", "by": "ann", "what": f"{action} web"}
         how = {"batches": [1, "100%"] if action == "deploy" else ["100%"], "secrets": SECRETS} | how
         wish = Wish(action=action, service="web", hosts=list(self.hosts), rollout=rollout, **how)
         self.asked.clear()
         self.check = wish.check
-        return Conductor(wish, self.ask, self.said.append).run()
+        return Conductor(wish, self.ask, self.said.append)
+
+    def _run(self, action: str, **how: Any) -> Outcome:
+        return self.conductor(action, **how).run()
 
     def deploy(self, tag: str, **how: Any) -> Outcome:
         return self._run("deploy", tag=tag, release=release(tag, HTTP), **how)
@@ -73,7 +79,7 @@ def test_a_good_deploy_goes_by_the_canary_and_lets_the_leases_go() -> None:
     assert not outcome.failed
     assert outcome.changed
     assert fleet.tags() == ["v1", "v1", "v1"]
-    assert executions(fleet, "web1") == ["preflight", "migrate", "switch", "finish"]
+    assert executions(fleet, "web1") == ["preflight", "switch", "finish"]
     assert executions(fleet, "web2") == ["preflight", "switch", "finish"]
     switches = [name for name, step in fleet.asked if step == "switch"]
     assert switches == ["web1", "web2", "web3"]
@@ -87,7 +93,7 @@ def test_the_same_again_changes_nothing_migrates_nothing_and_says_so() -> None:
     outcome = fleet.deploy("v1")
     assert (outcome.failed, outcome.changed) == (False, False)
     assert outcome.message.startswith("Nothing to do: web v1 is live on web1, web2")
-    assert "migrate" not in executions(fleet, "web1")
+    assert len(fleet.host("web1").migrations) == 1
 
 
 def test_a_dry_run_changes_nothing_and_says_what_would_be() -> None:
@@ -162,7 +168,9 @@ def test_a_failing_migration_switches_nothing() -> None:
     assert outcome.failed
     assert fleet.tags() == ["v1", "v1"]
     assert "column exists" in outcome.message
-    assert not [step for _, step in fleet.asked if step == "switch"]
+    assert executions(fleet, "web1") == ["preflight", "switch", "undo"]
+    assert executions(fleet, "web2") == ["preflight", "undo"]
+    assert ("v2", "live") not in results(fleet.host("web1"))
 
 
 def test_a_host_that_is_down_is_found_before_anything_changes() -> None:
@@ -172,7 +180,7 @@ def test_a_host_that_is_down_is_found_before_anything_changes() -> None:
     outcome = fleet.deploy("v2")
     assert outcome.failed
     assert "web2: cannot be reached" in outcome.message
-    assert [step for _, step in fleet.asked if step in ("migrate", "switch")] == []
+    assert [step for _, step in fleet.asked if step == "switch"] == []
     fleet.hosts["web2"] = gone
     assert fleet.tags() == ["v1", "v1"]
     assert not fleet.deploy("v2").failed
@@ -185,7 +193,7 @@ def test_a_host_that_is_down_may_be_left_out_and_is_remembered() -> None:
     outcome = fleet.deploy("v2", skip_unreachable=True)
     assert not outcome.failed
     assert "goes on without web1" in " ".join(fleet.said)
-    assert executions(fleet, "web2") == ["preflight", "migrate", "switch", "finish"]
+    assert executions(fleet, "web2") == ["preflight", "switch", "finish"]
     assert (record(fleet.host("web3")).live or {})["skipped"] == ["web1"]
     fleet.hosts["web1"] = gone
     assert fleet.tags() == ["v1", "v2", "v2"]
@@ -246,6 +254,89 @@ def test_two_rollouts_one_wins_and_the_other_is_told_who() -> None:
     assert "ann holds the lease for web" in seen[0].message
 
 
+def watched(fleet: Fleet, **how: Any) -> Outcome:
+    return fleet.deploy("v2", watch=WATCH, **how)
+
+
+def test_a_release_that_stays_good_is_watched_on_every_host_before_the_leases_go() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    assert not watched(fleet).failed
+    assert executions(fleet, "web1") == executions(fleet, "web2") == ["preflight", "switch", "watch", "finish"]
+    assert fleet.tags() == ["v2", "v2"]
+
+
+def test_a_release_that_crashes_while_it_is_watched_goes_back_everywhere() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.host("web2").registry["r1:5000/web@sha256:v2"] = Image(exits_after=5, exit_code=3)
+    outcome = watched(fleet)
+    assert outcome.failed
+    assert "web2: v2 got worse after the switch: the container exited with 3" in outcome.message
+    assert "Switched hosts that went back: web1, web2." in outcome.message
+    assert fleet.tags() == ["v1", "v1"]
+    assert "v2 is marked bad" in fleet.deploy("v2").message
+    assert "got worse after the switch" in fleet.deploy("v2").message
+
+
+def test_a_release_that_answers_with_failures_goes_back() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+
+    def visitors(host: str, step: str) -> None:
+        if (host, step) == ("web2", "watch"):
+            fleet.host("web2").answers["web"] = {"requests": 200, "failures": 60}
+
+    fleet.before = visitors
+    outcome = watched(fleet)
+    assert outcome.failed
+    assert "60 of 200 requests were answered with a 5xx (30.0%, before 0.0%)" in outcome.message
+    assert fleet.tags() == ["v1", "v1"]
+
+
+def test_without_undo_a_release_that_got_worse_stays_and_is_told() -> None:
+    fleet = Fleet("web1")
+    fleet.deploy("v1")
+    fleet.host("web1").registry["r1:5000/web@sha256:v2"] = Image(exits_after=5)
+    outcome = watched(fleet, undo=False)
+    assert outcome.failed
+    assert fleet.tags() == ["v2"]
+
+
+def test_watching_behind_lets_the_leases_go_and_still_goes_back() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.host("web2").registry["r1:5000/web@sha256:v2"] = Image(exits_after=5)
+    conductor = fleet.conductor("deploy", tag="v2", release=release("v2", HTTP), watch=WATCH, watch_behind=True)
+    assert not conductor.run().failed
+    assert conductor.is_to_watch
+    assert fleet.tags() == ["v2", "v2"]
+    assert fleet.host("web1").files.keys() & {"/run/tagboat/web.lease"} == set()
+    outcome = conductor.watch()
+    assert outcome is not None
+    assert outcome.failed
+    assert fleet.tags() == ["v1", "v1"]
+    assert not fleet.deploy("v3").failed
+
+
+def test_watching_behind_ends_when_another_rollout_comes() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    conductor = fleet.conductor("deploy", tag="v2", release=release("v2", HTTP), watch=WATCH, watch_behind=True)
+    conductor.run()
+    fleet.deploy("v3")
+    assert conductor.watch() is None
+    assert fleet.tags() == ["v3", "v3"]
+
+
+def test_with_a_migration_the_first_host_goes_alone_whatever_the_batches() -> None:
+    fleet = Fleet("web1", "web2", "web3")
+    fleet.deploy("v1", batches=["100%"])
+    switches = [name for name, step in fleet.asked if step == "switch"]
+    assert switches[0] == "web1"
+    assert [len(fleet.host(name).migrations) for name in fleet.hosts] == [1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("sizes", "cut"),
     [
@@ -258,3 +349,16 @@ def test_two_rollouts_one_wins_and_the_other_is_told_who() -> None:
 )
 def test_batches(sizes: list[int | str], cut: list[list[str]]) -> None:
     assert decide.batches(list("abcde"), sizes) == cut
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut"),
+    [
+        ([1, "100%"], [["a"], ["b", "c", "d", "e"]]),
+        (["100%"], [["a"], ["b", "c", "d", "e"]]),
+        ([2], [["a"], ["b", "c"], ["d", "e"]]),
+        ([1], [["a"], ["b"], ["c"], ["d"], ["e"]]),
+    ],
+)
+def test_batches_when_the_first_host_goes_alone(sizes: list[int | str], cut: list[list[str]]) -> None:
+    assert decide.batches(list("abcde"), sizes, alone_first=True) == cut

@@ -1,6 +1,6 @@
 """A rollout over its hosts, as the control node conducts it: the only part that knows more than one host.
 
-preflight on all ─► choose ─► migrate once ─► switch batch by batch ─► settle (undo what must be undone, leases go)
+preflight on all ─► choose ─► switch batch by batch, the first host migrates ─► watch ─► settle (undo, let leases go)
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Any
 
 from . import decide
 
+REASON_LENGTH = 200  # of the release record: enough to know why, without a page of somebody's health answer
+
 Answer = dict[str, Any]
 # Takes one step on some hosts at the same time: host -> arguments in, host -> answer out. An answer is what the step
-# returned, with `failed` and `msg`, or `unreachable` and `msg`, when it went wrong.
-Ask = Callable[[dict[str, dict[str, Any]]], dict[str, Answer]]
+# returned, with `failed` and `msg`, or `unreachable` and `msg`, when it went wrong. With True it need not wait for the
+# other hosts once one went wrong: their answers are left out then.
+Ask = Callable[[dict[str, dict[str, Any]], bool], dict[str, Answer]]
 
 
 @dataclass
@@ -36,6 +39,8 @@ class Wish:
     check: bool = False
     min_free_mb: int = 0
     migrate_seconds: int = 600
+    watch: dict[str, Any] = field(default_factory=dict)  # seconds, factor and errors, see watch.py; empty: do not
+    watch_behind: bool = False  # the caller does the watching, see `Conductor.watch`, when the leases are gone
 
 
 @dataclass
@@ -66,6 +71,8 @@ class Conductor:
         self._say = say
         self._statuses: dict[str, dict[str, Any]] = {}
         self._refusals: list[dict[str, str]] = []
+        self._before: dict[str, Answer] = {}
+        self._at_switch: dict[str, Answer] = {}
         self._switched: list[str] = []
         self._undone: list[str] = []
         self._diffs: list[dict[str, str]] = []
@@ -78,12 +85,31 @@ class Conductor:
         self._preflight()
         if not self._refusals:
             choice = self._choose()
-            if not self._refusals:
-                self._migrate(choice)
-            for batch in decide.batches(self._hosts, wish.batches):
+            migrates = self._needs_migration(choice)
+            for batch in decide.batches(self._hosts, wish.batches, alone_first=migrates):
                 if not self._refusals:
-                    self._switch(batch, choice)
+                    self._switch(batch, choice, migrates and batch == self._hosts[:1])
+            if wish.watch and not wish.watch_behind and not self._refusals:
+                self._watch()
         self._settle()
+        return self._outcome(choice)
+
+    def watch(self) -> Outcome | None:
+        """Watch the release that `run` has left live, and undo it when it gets worse; None when it stayed good."""
+        self._watch()
+        if not self._refusals:
+            return None
+        self._settle()
+        return self._outcome({})
+
+    @property
+    def is_to_watch(self) -> bool:
+        """Whether `run` has left hosts to `watch`."""
+        wish = self._wish
+        return bool(wish.watch and wish.watch_behind and self._switched and not self._refusals and not wish.check)
+
+    def _outcome(self, choice: dict[str, Any]) -> Outcome:
+        wish = self._wish
         if self._refusals:
             message = decide.verdict(self._refusals, self._statuses, wish.service, self._undone)
         elif wish.check and self._switched:
@@ -109,6 +135,7 @@ class Conductor:
             # Kept in the release record: the next site.yml brings these hosts to this release when they are back.
             wish.rollout["skipped"] = lost
             self._say(f"goes on without {', '.join(lost)}; when they are back: make site")
+        self._before = {host: answer.get("answers", {}) for host, answer in answers.items()}
         if not self._refusals:
             self._say(f"ready: {', '.join(self._hosts)}")
 
@@ -122,23 +149,11 @@ class Conductor:
             self._refusals.append({"host": "", "step": "choice", "message": choice["msg"], "log": ""})
         return choice
 
-    def _migrate(self, choice: dict[str, Any]) -> None:
-        wish = self._wish
-        if not wish.release or not wish.release["spec"].get("migrate") or not choice["differs"] or wish.check:
-            return
-        answers = self._step(
-            "migrate",
-            self._hosts[:1],
-            lambda _host: {
-                "release": wish.release,
-                "secrets": wish.secrets,
-                "migrate_seconds": wish.migrate_seconds,
-            },
-        )
-        if not self._refusals:
-            self._say(f"migrated by {', '.join(answers)}")
+    def _needs_migration(self, choice: dict[str, Any]) -> bool:
+        release = self._wish.release
+        return bool(release and release["spec"].get("migrate") and choice.get("differs") and not self._wish.check)
 
-    def _switch(self, batch: list[str], choice: dict[str, Any]) -> None:
+    def _switch(self, batch: list[str], choice: dict[str, Any], migrates: bool) -> None:
         wish = self._wish
         back = wish.action == "rollback"
         answers = self._step(
@@ -150,6 +165,7 @@ class Conductor:
                 "left": "rolled_back" if back else "standby",
                 "reason": f"{wish.rollout['what']} by {wish.rollout['by']}" if back else "",
                 "force": wish.force,
+                "migrate_seconds": wish.migrate_seconds if migrates else 0,
                 # A good rollback is over here: its leases go with the switch, which spares a round trip.
                 "last": back,
             },
@@ -157,23 +173,39 @@ class Conductor:
         for host, answer in answers.items():
             if answer.get("changed"):
                 self._switched.append(host)
+                self._at_switch[host] = answer.get("answers", {})
                 spent = " ".join(f"{name} {seconds:.1f} s" for name, seconds in answer.get("timings", {}).items())
                 done = "would switch" if wish.check else "switched"
                 self._say(f"{host} {done} to {choice['tag']}" + (f" ({spent})" if spent else ""))
             if "diff" in answer:
                 self._diffs.append(answer["diff"])
 
+    def _watch(self) -> None:
+        wish = self._wish
+        if not self._switched or wish.check:
+            return
+        self._say(f"watching for {wish.watch['seconds']:g} s")
+        self._step(
+            "watch",
+            self._switched,
+            lambda host: {
+                "watch": {**wish.watch, "before": self._before[host], "at_switch": self._at_switch[host]},
+            },
+            until_one_fails=True,
+        )
+
     def _settle(self) -> None:
         wish = self._wish
         if wish.check or (wish.action == "rollback" and not self._refusals):
             return
-        refusing = ", ".join(dict.fromkeys(entry["host"] for entry in self._refusals if entry["host"]))
+        first = self._refusals[0] if self._refusals else {"host": "", "message": ""}
+        reason = f"{first['host']}: {first['message']}"[:REASON_LENGTH]
         undo = bool(self._refusals) and wish.undo
         refusals, self._refusals = self._refusals, []
         answers = self._step(
             "undo" if undo else "finish",
             self._hosts,
-            lambda _host: {"secrets": wish.secrets, "reason": f"{refusing} refused it", "last": True},
+            lambda _host: {"secrets": wish.secrets, "reason": reason, "last": True},
         )
         self._undone = [host for host, answer in answers.items() if undo and answer.get("changed")]
         # That a host cannot be reached is told once; what fails while undoing matters as much as what failed first.
@@ -181,7 +213,9 @@ class Conductor:
         lost = [entry for entry in self._refusals if entry["host"] not in known] if refusals else []
         self._refusals = refusals + lost
 
-    def _step(self, step: str, hosts: list[str], arguments: Callable[[str], dict[str, Any]]) -> dict[str, Answer]:
+    def _step(
+        self, step: str, hosts: list[str], arguments: Callable[[str], dict[str, Any]], until_one_fails: bool = False
+    ) -> dict[str, Answer]:
         wish = self._wish
         common = {
             "step": step,
@@ -189,7 +223,8 @@ class Conductor:
             "rollout": wish.rollout,
             "environment_name": wish.environment_name,
         }
-        answers = self._ask({host: {**common, "host_name": host, **arguments(host)} for host in hosts})
+        requests = {host: {**common, "host_name": host, **arguments(host)} for host in hosts}
+        answers = self._ask(requests, until_one_fails)
         for host, answer in answers.items():
             if answer.get("status"):
                 self._statuses[host] = answer["status"]

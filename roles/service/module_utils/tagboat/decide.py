@@ -233,10 +233,16 @@ def history_table(statuses: Mapping[str, Status], service: str, limit: int = 10)
     return "\n".join(_table(rows))
 
 
-def batches(hosts: Sequence[str], sizes: Sequence[int | str]) -> list[list[str]]:
-    """Cut hosts into batches: `[1, "100%"]` is one canary, then the rest; the last size goes on to the end."""
+def batches(hosts: Sequence[str], sizes: Sequence[int | str], alone_first: bool = False) -> list[list[str]]:
+    """Cut hosts into batches: `[1, "100%"]` is one canary, then the rest; the last size goes on to the end.
+
+    With `alone_first` the first host is a batch of its own whatever the sizes say: it migrates before anybody switches.
+    """
     left = list(hosts)
     cut = []
+    if alone_first and left:
+        cut.append([left.pop(0)])
+        sizes = sizes[1:] if sizes[0] == 1 and len(sizes) > 1 else sizes
     for size in [*sizes, *[sizes[-1]] * len(left)]:
         if left:
             share = str(size).endswith("%")

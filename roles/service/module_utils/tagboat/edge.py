@@ -5,6 +5,14 @@ from __future__ import annotations
 from .host import Host
 
 MAP = "/etc/haproxy/tagboat.map"
+ANSWERS = "tagboat-answers"  # the stick table of role edge
+NO_ANSWERS = {"requests": 0, "failures": 0, "recent_requests": 0, "recent_failures": 0}
+_COLUMNS = {
+    "http_req_cnt": "requests",
+    "http_fail_cnt": "failures",
+    "http_req_rate(60000)": "recent_requests",
+    "http_fail_rate(60000)": "recent_failures",
+}
 
 
 def lines(text: str) -> dict[str, str]:
@@ -77,6 +85,15 @@ class Edge:
 
     def _entries(self) -> dict[str, str]:
         return lines(self._host.read(MAP) or "")
+
+    def answers(self) -> dict[str, int]:
+        """Count requests and 5xx answers since the edge started, and in the last minute; no edge, nothing counted."""
+        try:
+            shown = self._host.haproxy(f"show table {ANSWERS} key {self._service}")
+        except OSError:
+            return dict(NO_ANSWERS)
+        fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+        return {name: int(fields.get(column, 0)) for column, name in _COLUMNS.items()}
 
     def requests_in_flight(self, backend: str) -> int:
         """Count the requests a backend is still answering."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from . import slot as slots
 from .edge import Edge
@@ -18,8 +18,10 @@ from .freeze import Freeze
 from .host import CommandError, Host
 from .lease import Lease
 from .record import REPLACED, ROLLED_BACK, STANDBY, Record, Release
+from .watch import Trouble, Watch
 
 LOG_LINES = 20
+T = TypeVar("T")
 
 
 class RolloutError(Exception):
@@ -83,14 +85,16 @@ class Rollout:
         return self.status()
 
     def migrate(self, release: Release, secrets: dict[str, str], deadline_seconds: float) -> str:
-        """Run the release's migration once, in a container of its own; return what it printed.
+        """Run the release's migration, in a container of its own; return what it printed.
+
+        Once per rollout, by the first host, in the same remote execution as its switch.
 
         Raises:
             RolloutError: it failed. Nothing has been switched.
             LeaseHeldError: another rollout is under way.
         """
         with self._at_work():
-            return self._migrate(release, secrets, deadline_seconds)
+            return self._timed("migrate", lambda: self._migrate(release, secrets, deadline_seconds))
 
     def _migrate(self, release: Release, secrets: dict[str, str], deadline_seconds: float) -> str:
         spec = release["spec"]
@@ -172,6 +176,33 @@ class Rollout:
         if old and overlap:
             self._let_go(behind, old, left)
         return True
+
+    def watch(self, limits: Watch) -> None:
+        """Look at the release that this rollout made live for a while. Changes nothing.
+
+        Raises:
+            RolloutError: it got worse: its container ended, it is not healthy any more, or it answers more requests
+                with a 5xx than the release before did.
+        """
+        live = self.record.live
+        if live is None or not self._is_live_by_me():
+            return
+        slot = self._slot(live["slot"])
+        trouble = Trouble(limits)
+        container = slot.container_id()
+        deadline = self.host.clock() + limits["seconds"]
+        while self._is_live_by_me():  # else another rollout came, or this one goes back: nothing left to watch
+            ended = slot.why_ended()
+            if ended is None and slot.container_id() != container:
+                ended = "the container ended and was started again"
+            healthy, answer = self._ask_live(live) if ended is None else (False, "")
+            if reason := ended or trouble.after(healthy, answer, self.edge.answers()):
+                tail = slot.log_tail(LOG_LINES)
+                raise RolloutError(f"{live['tag']} got worse after the switch: {reason}", tail)
+            if self.host.clock() >= deadline:
+                return
+            self.host.sleep(1)
+            self.record = Record(self.host, self.service)
 
     def undo(self, secrets: dict[str, str], reason: str) -> bool:
         """Go back to what served before this rollout, if this rollout changed it; the tag left is marked bad."""
@@ -385,11 +416,14 @@ class Rollout:
         ended = slot.why_ended()
         if ended:
             return ended
+        healthy, answer = self._ask_live(live)
+        return "healthy" if healthy else answer
+
+    def _ask_live(self, live: Release) -> tuple[bool, str]:
         spec = live["spec"]
         if not spec.get("port"):
-            return "healthy"
-        healthy, answer = self._ask(slots.port(spec, live["slot"]), spec["health"]["path"])
-        return "healthy" if healthy else answer
+            return True, ""  # a worker is healthy as long as it runs
+        return self._ask(slots.port(spec, live["slot"]), spec["health"]["path"])
 
     def _let_go(self, old: slots.Slot, release: Release, left: str) -> None:
         spec = release["spec"]
@@ -405,10 +439,10 @@ class Rollout:
         while self.edge.requests_in_flight(backend) and self.host.clock() < deadline:
             self.host.sleep(0.05)
 
-    def _timed(self, name: str, step: Callable[[], object]) -> None:
+    def _timed(self, name: str, step: Callable[[], T]) -> T:
         begin = self.host.clock()
         try:
-            step()
+            return step()
         finally:
             self.timings[name] = round(self.timings.get(name, 0) + self.host.clock() - begin, 3)
 

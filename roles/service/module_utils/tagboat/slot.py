@@ -124,6 +124,10 @@ class Slot:
         memory = ", out of memory" if killed == "true" else ""
         return f"the container exited with {code}{memory}{': ' + error[0] if error and error[0] else ''}"
 
+    def container_id(self) -> str:
+        """Return the engine's id of the slot's container, another one after every start; '' when there is none."""
+        return self._inspect("{{.Id}}") or ""
+
     def log_tail(self, lines: int) -> str:
         """Return the last lines the slot's container wrote."""
         name = container(self._service, self.name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .host import CommandError, Host
 from .lease import LeaseHeldError
 from .rollout import Rollout, RolloutError, same
 
-STEPS = ("status", "preflight", "migrate", "switch", "undo", "finish", "begin_maintenance", "end_maintenance")
 MAINTENANCE = {"begin_maintenance": True, "end_maintenance": False}
 
 
@@ -31,7 +31,7 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
         if check:
             result.update(_dry_step(rollout, given))
         else:
-            result.update(_step(rollout, given))
+            result.update(STEPS[given["step"]](rollout, given))
             if given.get("last"):
                 rollout.finish()
     except (RolloutError, LeaseHeldError, CommandError, OSError) as error:
@@ -52,20 +52,42 @@ def _dry_step(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _step(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
-    step = given["step"]
-    if step == "preflight":
-        rollout.preflight(given.get("release"), given.get("first", False), given.get("min_free_mb", 0))
-    elif step == "migrate":
-        output = rollout.migrate(given["release"], given["secrets"], given.get("migrate_seconds", 600))
-        return {"changed": True, "output": output}
-    elif step == "switch":
-        changed = rollout.switch(given["release"], given["secrets"], given["left"], given["reason"], given["force"])
-        return {"changed": changed}
-    elif step == "undo":
-        return {"changed": rollout.undo(given["secrets"], given["reason"])}
-    elif step in MAINTENANCE:
-        return {"changed": rollout.maintain(on=MAINTENANCE[step])}
-    elif step == "finish":
-        rollout.finish()
+def _preflight(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
+    rollout.preflight(given.get("release"), given.get("first", False), given.get("min_free_mb", 0))
+    return {"answers": rollout.edge.answers()}
+
+
+def _switch(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
+    if given.get("migrate_seconds"):
+        rollout.migrate(given["release"], given["secrets"], given["migrate_seconds"])
+    changed = rollout.switch(given["release"], given["secrets"], given["left"], given["reason"], given["force"])
+    return {"changed": changed, "answers": rollout.edge.answers()}
+
+
+def _watch(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
+    rollout.watch(given["watch"])
     return {}
+
+
+def _undo(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
+    return {"changed": rollout.undo(given["secrets"], given["reason"])}
+
+
+def _maintain(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
+    return {"changed": rollout.maintain(on=MAINTENANCE[given["step"]])}
+
+
+def _nothing(_rollout: Rollout, _given: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+STEPS: dict[str, Callable[[Rollout, dict[str, Any]], dict[str, Any]]] = {
+    "status": _nothing,
+    "preflight": _preflight,
+    "switch": _switch,
+    "watch": _watch,
+    "undo": _undo,
+    "finish": _nothing,  # what ends every `last` step is all of it
+    "begin_maintenance": _maintain,
+    "end_maintenance": _maintain,
+}
