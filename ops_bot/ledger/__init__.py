@@ -5,7 +5,7 @@ disk. Every method raises LedgerError, or one of its kinds, when the database do
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -211,10 +211,15 @@ class Ledger:
 
     # What sinks must be told. The time is the caller's, so that one clock rules a delivery.
 
-    def due(self, sink: str, now: datetime, limit: int = 100) -> list[Delivery]:
-        """The deliveries of `sink` that may be tried now, newest state first."""
+    def due(self, sink: str, now: datetime, limit: int = 100, *, without_lanes: Collection[str] = ()) -> list[Delivery]:
+        """The deliveries of `sink` that may be tried now, newest state first; nothing of `without_lanes`."""
         with self.read() as connection:
-            return outbox.due(connection, sink, now, limit)
+            return outbox.due(connection, sink, now, limit, without_lanes)
+
+    def hurry(self, sink: str, now: datetime) -> None:
+        """Let everything that waits for `sink` be tried now: the clock its times were of has been set back."""
+        with self.write() as connection:
+            outbox.hurry(connection, sink, now)
 
     def next_due(self, sink: str) -> datetime | None:
         """When the next delivery of `sink` may be tried; None when nothing waits."""

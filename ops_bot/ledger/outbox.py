@@ -1,7 +1,7 @@
 """What each sink must show: one row per visible thing, which remembers the newest state wanted and the one shown."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,9 +95,13 @@ def want(connection: Connection, wanted: Sequence[tuple[Wanted, int]], now: date
     )
 
 
-def due(connection: Connection, sink: str, now: datetime, limit: int) -> list[Delivery]:
-    """What `sink` may try now, newest state first."""
+def due(
+    connection: Connection, sink: str, now: datetime, limit: int, without_lanes: Collection[str] = ()
+) -> list[Delivery]:
+    """What `sink` may try now, newest state first; nothing of `without_lanes`."""
     query = select(table).where(table.c.sink == sink, table.c.pending.is_(True), table.c.next_at <= micros(now))
+    if without_lanes:
+        query = query.where(table.c.lane.not_in(without_lanes))
     return [_delivery(row) for row in connection.execute(query.order_by(table.c.wanted.desc()).limit(limit))]
 
 
@@ -106,6 +110,12 @@ def next_due(connection: Connection, sink: str) -> datetime | None:
     query = select(sql.min(table.c.next_at)).where(table.c.sink == sink, table.c.pending.is_(True))
     found = connection.scalar(query)
     return None if found is None else moment(found)
+
+
+def hurry(connection: Connection, sink: str, now: datetime) -> None:
+    """Let nothing of `sink` wait beyond `now`."""
+    late = (table.c.sink == sink) & table.c.pending.is_(True) & (table.c.next_at > micros(now))
+    connection.execute(update(table).where(late).values(next_at=micros(now)))
 
 
 def listed(connection: Connection, sink: str | None, correlation: str | None, limit: int) -> list[Delivery]:

@@ -33,9 +33,9 @@ def get(connection: Connection, sink: str) -> SinkState:
 
 
 def put(connection: Connection, sink: str, new: SinkState) -> None:
-    """Note how `sink` is. `since` moves only when the state does."""
+    """Note how `sink` is. `since` moves when it ceases to be ok and when it is ok again: an outage begins once."""
     before = get(connection, sink)
-    since = before.since if before.state == new.state else new.since
+    since = before.since if (before.state == "ok") == (new.state == "ok") else new.since
     values = {
         "state": new.state,
         "reason": new.reason,

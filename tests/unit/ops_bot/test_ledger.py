@@ -423,7 +423,7 @@ def test_the_state_of_a_sink_outlives_the_process(open_ledger: Callable[[], Ledg
     first.set_sink_state("slack", "slow", "503 again", START + 2 * MINUTE)
     assert open_ledger().sink_state("slack") == SinkState("slow", "503 again", START, START + 2 * MINUTE)
     first.set_sink_state("slack", "paused", "token_revoked")
-    assert first.sink_state("slack") == SinkState("paused", "token_revoked", START + MINUTE, None)
+    assert first.sink_state("slack") == SinkState("paused", "token_revoked", START, None)
 
 
 def test_of_two_one_leads(open_ledger: Callable[[], Ledger], clock: Clock) -> None:
@@ -467,3 +467,19 @@ def test_what_nobody_can_read_does_not_fill_the_disk(ledger: Ledger, monkeypatch
     for number in range(5):
         ledger.quarantine("events", str(number), "")
     assert [one.reason for one in ledger.quarantined()] == ["4", "3", "2"]
+
+
+def test_what_is_due_can_leave_out_channels_that_are_blocked(ledger: Ledger) -> None:
+    ledger._plan = lambda one: [Wanted("slack", one.correlation, one.correlation, lane=f"#{one.service}")]
+    ledger.record([event("deploy:1", service="web"), event("deploy:2", service="eval")])
+    assert [one.lane for one in slack(ledger)] == ["#eval", "#web"]
+    assert [one.lane for one in ledger.due("slack", START, without_lanes={"#eval"})] == ["#web"]
+
+
+def test_after_the_clock_was_set_back_nothing_waits_for_the_old_time(ledger: Ledger) -> None:
+    ledger.record([event()])
+    [delivery] = slack(ledger)
+    ledger.retry(delivery, START + 60 * MINUTE, "503")
+    assert not slack(ledger)
+    ledger.hurry("slack", START)
+    assert [one.key for one in slack(ledger)] == ["deploy:1"]
