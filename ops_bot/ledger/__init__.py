@@ -167,6 +167,16 @@ class Ledger:
                 before=before,
             )
 
+    def unfinished(self, *kinds: Kind) -> list[tuple[Story, datetime]]:
+        """Stories of `kinds` that have not ended, and when something was last recorded of each, by our clock."""
+        with self.read() as connection:
+            return history.unfinished(connection, kinds)
+
+    def matching(self, beginning: str, limit: int = 20) -> list[str]:
+        """Correlations that start with `beginning`, newest first."""
+        with self.read() as connection:
+            return history.matching(connection, beginning, limit)
+
     def services(self) -> list[tuple[str, str]]:
         """Every (environment, service) that anything happened to."""
         with self.read() as connection:

@@ -55,7 +55,7 @@ def record(connection: Connection, new: Sequence[Event], now: datetime, plan: Pl
             ],
         ).all()
         appended = dict(zip(fresh, rows, strict=True))
-        _tell_on(connection, list(fresh.values()), appended)
+        _tell_on(connection, list(fresh.values()), appended, now)
         outbox.want(
             connection, [(wanted, appended[event.id]) for event in fresh.values() for wanted in plan(event)], now
         )
@@ -72,7 +72,7 @@ def dump(event: Event) -> str:
     return event.model_copy(update={"id": event.id}).model_dump_json(exclude_unset=True)
 
 
-def _tell_on(connection: Connection, fresh: Sequence[Event], rows: dict[str, int]) -> None:
+def _tell_on(connection: Connection, fresh: Sequence[Event], rows: dict[str, int], now: datetime) -> None:
     by_correlation: dict[str, list[Event]] = {}
     for event in fresh:
         by_correlation.setdefault(event.correlation, []).append(event)
@@ -103,6 +103,7 @@ def _tell_on(connection: Connection, fresh: Sequence[Event], rows: dict[str, int
                 "open": story.state not in ENDED,
                 "last_at": micros(story.last_at),
                 "last_row": max([rows[event.id] for event in added] + ([before.last_row] if before else [])),
+                "heard_at": micros(now),
                 "fold_sequence": last[0],
                 "fold_at": micros(last[1]),
                 "fold_id": last[2],
@@ -180,6 +181,20 @@ def newest(
         )
     query = query.order_by(stories.c.last_at.desc(), stories.c.correlation.desc()).limit(limit)
     return [Story.model_validate_json(body) for body in connection.scalars(query)]
+
+
+def unfinished(connection: Connection, kinds: Sequence[Kind]) -> list[tuple[Story, datetime]]:
+    """The stories of `kinds` that have not ended, and when each was last heard of by our clock."""
+    query = select(stories.c.body, stories.c.heard_at).where(
+        stories.c.open.is_(True), stories.c.kind.in_([kind.value for kind in kinds])
+    )
+    return [(Story.model_validate_json(row.body), moment(row.heard_at)) for row in connection.execute(query)]
+
+
+def matching(connection: Connection, beginning: str, limit: int) -> list[str]:
+    """Correlations that start with `beginning`."""
+    query = select(stories.c.correlation).where(stories.c.correlation.startswith(beginning, autoescape=True))
+    return list(connection.scalars(query.order_by(stories.c.last_at.desc()).limit(limit)))
 
 
 def services(connection: Connection) -> list[tuple[str, str]]:

@@ -37,6 +37,7 @@ stories = Table(
     Column("open", Boolean, nullable=False),  # not ended
     Column("last_at", BigInteger, nullable=False),
     Column("last_row", Row, nullable=False),
+    Column("heard_at", BigInteger, nullable=False),  # when its last event was recorded, by our clock
     # The place of its last event in the order in which events fold.
     Column("fold_sequence", BigInteger, nullable=False),
     Column("fold_at", BigInteger, nullable=False),
