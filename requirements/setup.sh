@@ -58,6 +58,10 @@ echo "Installing the Python packages of requirements/$set.txt into .venv (a minu
 [ -x "$root/.venv/bin/python" ] || "$python" -m venv "$root/.venv"
 "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
     --requirement "$root/requirements/$set.txt"
+# Bytecode once, instead of at every start: it halves the time that a playbook takes to begin. Not of the collections:
+# that takes minutes, and nearly all of them are never loaded.
+"$root/.venv/bin/python" -m compileall -q -j 0 -x 'ansible_collections|/tests?/' "$root"/.venv/lib/python3*/site-packages \
+    >/dev/null || true # a template of a package that is no Python by itself
 rm -f "$root"/.venv/.installed-*
 touch "$stamp"
 # The larger set contains the smaller one.
