@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, delete, insert, or_, select, tuple_
 from sqlalchemy import func as sql
 
 from ops_bot.events import ENDED, Event, Kind, Story, fold_order
@@ -198,10 +198,16 @@ def matching(connection: Connection, beginning: str, limit: int) -> list[str]:
 
 
 def services(connection: Connection) -> list[tuple[str, str]]:
-    """Every (environment, service) anything ever happened to."""
-    query = select(stories.c.environment, stories.c.service).where(stories.c.service != "")
-    query = query.group_by(stories.c.environment, stories.c.service)
-    return sorted((row.environment, row.service) for row in connection.execute(query))
+    """Every (environment, service) anything ever happened to. One look into the index each, not a walk through it."""
+    found: list[tuple[str, str]] = []
+    release = tuple_(stories.c.environment, stories.c.service)
+    order = (stories.c.environment, stories.c.service)
+    last = ("", "")
+    while row := connection.execute(select(*order).where(release > tuple_(*last)).order_by(*order).limit(1)).first():
+        last = (row.environment, row.service)
+        if row.service:
+            found.append(last)
+    return sorted(found)
 
 
 def forget(connection: Connection, before: datetime, limit: int) -> int:

@@ -48,7 +48,8 @@ stories = Table(
     Index("stories_of_service", "service", "last_at", "correlation"),
     Index("stories_of_kind", "kind", "last_at", "correlation"),
     Index("stories_of_release", "environment", "service", "last_at", "correlation"),
-    Index("stories_open", "open", "last_at"),
+    Index("stories_of_release_and_kind", "environment", "service", "kind", "last_at", "correlation"),
+    Index("stories_open", "open", "kind", "last_at", "correlation"),
 )
 
 # What each sink must show: one row per visible thing. `wanted` and `shown` are rows of `events`.
