@@ -71,6 +71,7 @@ outbox = Table(
     Column("ref", Text),  # JSON: how the sink finds what it shows, to change it
     Column("error", Text, nullable=False),
     Index("outbox_due", "sink", "pending", "wanted"),
+    Index("outbox_parked", "sink", "parked"),
     Index("outbox_of_a_story", "correlation"),
 )
 
