@@ -125,6 +125,22 @@ class Ledger:
             self._tell()
         return recorded
 
+    @contextmanager
+    def recording(self) -> Iterator[tuple[Connection, Callable[[Sequence[Event]], list[Recorded]]]]:
+        """One transaction for tables of others beside ours, and a `record` whose events are part of it."""
+        recorded: list[Recorded] = []
+
+        with self.write() as connection:
+
+            def record(events: Sequence[Event]) -> list[Recorded]:
+                done = history.record(connection, events, self._clock(), self._plan)
+                recorded.extend(done)
+                return done
+
+            yield connection, record
+        if not all(one.duplicate for one in recorded):
+            self._tell()
+
     def story(self, correlation: str) -> Story | None:
         """What the events of `correlation` tell together."""
         with self.read() as connection:
