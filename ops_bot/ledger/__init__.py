@@ -5,8 +5,8 @@ disk. Every method raises LedgerError, or one of its kinds, when the database do
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -72,12 +72,13 @@ class Ledger:
         self._lock: int | None = None
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock = utc_now, plan: Plan = _nothing) -> Self:
+    def open(cls, url: str, *, clock: Clock = utc_now, plan: Plan = _nothing, create: bool = True) -> Self:
         """Open the ledger at `url` (`sqlite:///path` or `postgresql://…`), making it where there is none.
 
+        Without `create`, a file that is not there is a LedgerError: asking must not make an empty ledger.
         `plan` says which deliveries an event wants; they are wanted in the transaction that records the event.
         """
-        database = Database(url)
+        database = Database(url, create=create)
         ledger = cls(database, clock, plan)
         if database.path is not None:
             ledger._lock = lock_against_restore(Path(database.path))
