@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
@@ -73,8 +74,8 @@ def _meaning(said: str) -> LedgerError:
 class Database:
     """An open database. `write()` is one durable transaction; `read()` one consistent view."""
 
-    def __init__(self, url: str) -> None:
-        """Open `url`, creating the tables where there are none. Raises LedgerError."""
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Open `url`, creating file and tables where there are none. Raises LedgerError."""
         try:
             parsed = make_url(url)
         except ArgumentError as error:
@@ -83,6 +84,8 @@ class Database:
         if self.path in ("", ":memory:"):
             raise LedgerError("a ledger is kept in a file: sqlite:///ledger.db")
         self.is_sqlite = self.path is not None
+        if self.path is not None and not create and not Path(self.path).exists():
+            raise LedgerError(f"there is no ledger at {self.path}: check OPS_BOT_LEDGER_URL, or type: ops-bot serve")
         # Threads of this process queue on a lock of its own: SQLite's way to wait is to sleep and try again.
         self._turn = threading.RLock()
         if self.is_sqlite:
