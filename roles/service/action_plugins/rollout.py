@@ -110,7 +110,7 @@ def watch_behind(conductor: Conductor, hosts: Hosts, name: str) -> Path:
             _become_a_daemon(log)
             with hosts:
                 outcome = conductor.watch()
-            print(outcome.message if outcome else "It stayed good.", flush=True)
+            print(outcome.message if outcome else "Nothing went wrong while it was watched.", flush=True)
     finally:
         os._exit(0)
 

@@ -315,10 +315,11 @@ class FakeHost(Host):
             return ""
         if argv[0] == "systemctl":
             assert self.init == "systemd"
-            return self._systemctl(argv[1], argv[2:])
+            return self._systemctl(argv[1], [word for word in argv[2:] if word != "--no-block"])
         if argv[0] == "initctl":
             assert self.init == "upstart"
-            return self._initctl(argv[1], argv[2], argv[3].removeprefix("SLOT="))
+            words = [word for word in argv if word != "--no-wait"]
+            return self._initctl(words[1], words[2], words[3].removeprefix("SLOT="))
         raise AssertionError(f"no {argv[0]} on this host")
 
     def _systemctl(self, verb: str, units: list[str]) -> str:

@@ -429,10 +429,12 @@ class Rollout:
         spec = release["spec"]
         if spec.get("port"):
             self._timed("drain", lambda: self._drain(slots.container(self.service, old.name), spec["drain_seconds"]))
-        if left == STANDBY and spec.get("port") and spec["standby_seconds"]:
+        if not spec.get("port"):
+            self._timed("stop", old.stop)  # what it works on gets its `stop_seconds` before the rollout is over
+        elif left == STANDBY and spec["standby_seconds"]:
             self.init.stop_later(self.service, old.name, spec["standby_seconds"])
         else:
-            self._timed("stop", old.stop)
+            self.init.stop_behind(self.service, old.name)  # drained: nobody needs to wait for its farewell
 
     def _drain(self, backend: str, seconds: float) -> None:
         deadline = self.host.clock() + seconds

@@ -161,6 +161,10 @@ class Init:
         """Stop a slot."""
         raise NotImplementedError
 
+    def stop_behind(self, service: str, slot: str) -> None:
+        """Begin to stop a slot, and do not wait until it is done."""
+        raise NotImplementedError
+
     def resume(self, service: str, slot: str) -> None:
         """See to it that a slot which runs goes on running, even when its stop has just begun."""
         raise NotImplementedError
@@ -198,6 +202,9 @@ class Systemd(Init):
     def stop(self, service: str, slot: str) -> None:
         self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds=3600)
 
+    def stop_behind(self, service: str, slot: str) -> None:
+        self._host.run(["systemctl", "stop", "--no-block", f"{service}@{slot}.service"])
+
     def resume(self, service: str, slot: str) -> None:
         self._host.run(["systemctl", "start", f"{service}@{slot}.service"])
 
@@ -230,6 +237,9 @@ class Upstart(Init):
 
     def stop(self, service: str, slot: str) -> None:
         self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds=3600, check=False)
+
+    def stop_behind(self, service: str, slot: str) -> None:
+        self._host.run(["initctl", "stop", "--no-wait", service, f"SLOT={slot}"], check=False)
 
     def resume(self, service: str, slot: str) -> None:
         pass  # nothing stops a slot but a rollout, see stop_later
