@@ -10,4 +10,4 @@ ROOT = Path(__file__).resolve().parents[1]
 for folder in (ROOT / "playbooks/plugins/module_utils", *sorted(ROOT.glob("roles/*/module_utils"))):
     if str(folder) not in ansible.module_utils.__path__:
         ansible.module_utils.__path__.append(str(folder))
-sys.path.insert(0, str(ROOT / "tests/unit"))
+sys.path[:0] = [str(ROOT / "tests/unit"), str(ROOT / "tests")]
