@@ -215,6 +215,11 @@ class Source:
         path.write_text(text.replace(old, new))
         self._git(self.folder, "commit", "--quiet", "--all", "--message", message)
 
+    def commit(self, message: str) -> None:
+        """Commit everything that is in the folder, new files included."""
+        self._git(self.folder, "add", "--all")
+        self._git(self.folder, "commit", "--quiet", "--allow-empty", "--message", message)
+
     def new_heading(self, text: str) -> None:
         """Change what visitors read at the top of the page."""
         page = "images/web/app/templates/index.html"

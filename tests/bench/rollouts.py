@@ -1,0 +1,362 @@
+"""`make bench`: how long a rollout takes from start to prompt, beside the same switch by hand, and who noticed it.
+
+By hand means: a script over one SSH connection per host that is open already, on all hosts at once. It pulls, starts
+the other container, waits for its health, flips the edge and stops the old one. No Ansible, no preflight, no canary, no
+lease, no record, no way back: what a rollout could cost at the least.
+
+    python tests/bench/rollouts.py [--hosts 2,8,24] [--delays 0,50,100] [--runs 7] [--images bench,web] [--fleet bench]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "fleet"))
+
+from fleet import ROOT, Fleet, Run, Source  # noqa: E402
+from relay import Relay  # noqa: E402
+
+PER_SECOND = 200  # requests through the balancer, and as many straight at the first host
+NO_WATCH = {"watch_seconds": 0}  # a wait of 30 s by design says nothing about the tool
+BENCH = {
+    "image": "bench",
+    "hosts": "web",
+    "port": 8080,
+    "public_port": 8090,
+    "memory_mb": 32,
+    "health": {"interval_seconds": 0.05},
+    "rollout": NO_WATCH,
+}
+KINDS = ("deploy", "rollback, standby", "rollback, standby, not connected yet", "rollback, cold")
+BY_HAND_PORT = 8091
+BY_HAND = """
+set -e
+new=$1 port=$2 image=$3 do=$4
+old=$(docker ps --quiet --filter name=^byhand-)
+case $do in *pull*) docker pull --quiet $image >/dev/null ;; esac
+case $do in *start*)
+    docker rm --force byhand-$new >/dev/null 2>&1 || true
+    docker run --detach --name byhand-$new --network tagboat --read-only --memory 32m \\
+        --publish 127.0.0.1:$port:8080 $image >/dev/null
+    until curl --silent --fail --output /dev/null http://127.0.0.1:$port/healthz; do sleep 0.02; done ;;
+esac
+python3 -c 'import socket, sys
+edge = socket.socket(socket.AF_UNIX); edge.connect("/run/haproxy/admin.sock")
+edge.sendall(("set map /etc/haproxy/tagboat.map byhand byhand-%s\\n" % sys.argv[1]).encode()); edge.recv(999)' $new
+case $do in *stop*) [ -z "$old" ] || docker stop $old >/dev/null ;; esac
+"""
+
+
+@dataclass
+class Timed:
+    """What was measured of one kind of rollout."""
+
+    hosts: int
+    delay_ms: int
+    image: str
+    what: str
+    seconds: list[float] = field(default_factory=list)
+    by_hand_seconds: list[float] = field(default_factory=list)
+    requests: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    milliseconds: list[float] = field(default_factory=list)
+    executions_per_host: int = 0
+    pulled_bytes: int = 0
+
+    def row(self) -> dict[str, Any]:
+        """Sum it up: medians, and the spread as the lowest and highest."""
+        took = sorted(self.milliseconds)
+        hand = statistics.median(self.by_hand_seconds) if self.by_hand_seconds else None
+        middle = statistics.median(self.seconds)
+        return {
+            "hosts": self.hosts,
+            "RTT ms": self.delay_ms,
+            "image": self.image,
+            "what": self.what,
+            "runs": len(self.seconds),
+            "median s": round(middle, 2),
+            "spread s": f"{min(self.seconds):.2f}-{max(self.seconds):.2f}",
+            "by hand s": round(hand, 2) if hand else "",
+            "ratio": round(middle / hand, 1) if hand else "",
+            "executions": self.executions_per_host or "",
+            "pulled kB": round(self.pulled_bytes / 1000) if self.pulled_bytes else "",
+            "requests": self.requests,
+            "failed": sum(self.failed.values()),
+            "p50 ms": took[len(took) // 2],
+            "p99 ms": took[len(took) * 99 // 100],
+            "max ms": took[-1],
+        }
+
+
+class Bench:
+    """A provisioned fleet of one size, with two releases of each image."""
+
+    def __init__(self, fleet: Fleet, source: Source, hosts: int, images: list[str]) -> None:
+        os.environ["LAB_WEB_HOSTS"] = str(hosts)
+        self.fleet = fleet
+        services = yaml.safe_load((ROOT / "playbooks/group_vars/all/services.yml").read_text())["services"]
+        by_hand = BENCH | {"public_port": BY_HAND_PORT}
+        extra = {
+            "services": {"web": services["web"] | {"rollout": NO_WATCH}, "bench": BENCH, "byhand": by_hand},
+            "images": {"base": {}, "postgres": {}, "web": {}, "bench": {}},
+        }
+        self.extra = json.dumps(extra)
+        self.ports = {"web": 80, "bench": BENCH["public_port"]}
+        self.need("lab")
+        self.need("site")
+        self.hosts = fleet.web_hosts()
+        self.addresses = {host: self._address(host) for host in ["lb1", self.hosts[0]]}
+        self.tags = {image: [self._release(source, image, number) for number in (1, 2)] for image in images}
+
+    def need(self, playbook: str, *options: str, **extra: str) -> Run:
+        """Run a playbook that the measurements stand on; end the bench when it fails."""
+        run = self.fleet.play(playbook, "-e", self.extra, *options, **extra)
+        if not run.ok:
+            sys.exit(run.tail)
+        return run
+
+    def _address(self, host: str) -> str:
+        shown = subprocess.run(
+            [
+                *("docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"),
+                f"tagboat-{self.fleet.name}-{host}",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return shown.stdout.strip()
+
+    def _release(self, source: Source, image: str, number: int) -> str:
+        """Build a release; the second one differs from the first by its code only."""
+        if image == "bench":
+            folder = source.folder / "images" / "bench"
+            shutil.copytree(HERE / "image", folder, dirs_exist_ok=True)
+            (folder / "www").mkdir(exist_ok=True)
+            (folder / "www" / "index.html").write_text(f"release {number}\n")
+            (folder / "www" / "healthz").write_text("ok\n")
+            source.commit(f"Bench release {number}")
+        else:
+            source.new_heading(f"Bench release {number}")
+        run = self.need("build", image=image, image_source_dir=str(source.folder))
+        return str(re.findall(rf"\b{image} (v\d+) sha256:", run.output)[-1])
+
+    def everywhere(self, command: str) -> None:
+        """Run a shell command as root on every web host, side by side."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda host: self.fleet.host(host, command), self.hosts))
+
+    def forget(self, image: str, tag_index: int) -> None:
+        """Take a release's image away from all hosts, as if it had never been there."""
+        tag = self.tags[image][tag_index]
+        digest = self.digests[image, tag]
+        self.everywhere(f"docker ps -aq --filter label=tagboat.digest={digest} | xargs -r docker rm -f >/dev/null 2>&1;"
+                        f" docker image rm -f registry1:5000/{image}@{digest} >/dev/null 2>&1 || true")  # fmt: skip
+
+    def ssh_ports(self) -> list[int]:
+        """Return the ports on 127.0.0.1 where the hosts' sshd are reached."""
+        text = (self.fleet.folder / "ssh_config").read_text()
+        return [int(port) for port in re.findall(r"(?m)^\s+Port (\d+)$", text)]
+
+    @property
+    def digests(self) -> dict[tuple[str, str], str]:
+        """(image, tag) -> digest, as the builds of this fleet printed them."""
+        found = {}
+        for log in self.fleet.reports.glob("*-build.log"):
+            for image, tag, digest in re.findall(r"\b(\w+) (v\d+) (sha256:\w+)", log.read_text()):
+                found[image, tag] = digest
+        return found
+
+    @contextmanager
+    def load(self, image: str, timed: Timed) -> Iterator[None]:
+        """Visit through the balancer and straight at the first host, and add what came of it to `timed`."""
+        urls = [f"http://{self.addresses[host]}:{self.ports[image]}/" for host in ("lb1", self.hosts[0])]
+        command = [sys.executable, str(HERE / "visitors.py")]
+        visitors = [
+            subprocess.Popen([*command, url, str(PER_SECOND)], stdout=subprocess.PIPE, text=True) for url in urls
+        ]
+        try:
+            for process in visitors:
+                assert process.stdout
+                process.stdout.readline()
+            yield
+        finally:
+            for process in visitors:
+                process.send_signal(signal.SIGTERM)
+            for process in visitors:
+                told = json.loads(process.communicate(timeout=30)[0])
+                timed.requests += told["requests"]
+                timed.milliseconds += told["milliseconds"]
+                for answer, count in told["failed"].items():
+                    timed.failed[answer] = timed.failed.get(answer, 0) + count
+
+
+class Distance:
+    """The fleet as seen from a control node that is `delay_ms` of round trip away.
+
+    Args:
+        bench: the fleet.
+        relay: what its SSH goes through.
+        delay_ms: how far.
+    """
+
+    def __init__(self, bench: Bench, relay: Relay, delay_ms: int) -> None:
+        self.bench = bench
+        self.delay_ms = delay_ms
+        text = (bench.fleet.folder / "ssh_config").read_text()
+        for port, relayed in relay.ports.items():
+            text = re.sub(rf"(?m)^(\s+Port) {port}$", rf"\1 {relayed}", text)
+        self.config = bench.fleet.folder / f"ssh_config.{delay_ms}ms"
+        self.config.write_text(text)
+        self.options = [
+            *("-e", json.dumps({"ansible_ssh_common_args": f'-F "{self.config}"'})),
+            *("-e", f"ansible_control_path_dir=~/.ansible/cp/{bench.fleet.name}-{delay_ms}"),
+        ]
+        self._slot = "a"
+
+    def hang_up(self) -> None:
+        """Close the connections that Ansible keeps open for its next run."""
+        for socket in (Path.home() / ".ansible" / "cp" / f"{self.bench.fleet.name}-{self.delay_ms}").glob("*"):
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "host"], capture_output=True, check=False
+            )
+
+    def play(self, verb: str, image: str, **extra: str) -> Run:
+        """Run a rollout; end the bench when it fails."""
+        return self.bench.need(verb, *self.options, service=image, **extra)
+
+    def by_hand(self, image: str, index: int, do: str) -> float:
+        """Switch by hand on all hosts at once; return the seconds it took."""
+        self._slot, port = ("b", 20000 + BY_HAND_PORT) if self._slot == "a" else ("a", 10000 + BY_HAND_PORT)
+        reference = f"registry1:5000/{image}@{self.bench.digests[image, self.bench.tags[image][index]]}"
+        arguments = [self._slot, str(port), reference, do]
+
+        def one(host: str) -> None:
+            ssh = ["ssh", "-F", str(self.config), "-o", "ControlMaster=auto", "-o", "ControlPersist=60s"]
+            ssh += ["-o", f"ControlPath=~/.ansible/cp/byhand-{self.delay_ms}-%C", host]
+            subprocess.run(
+                [*ssh, "sudo", "sh", "-s", *arguments], input=BY_HAND, text=True, check=True, capture_output=True,
+                timeout=120,
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(len(self.bench.hosts)) as pool:
+            begin = time.monotonic()
+            list(pool.map(one, self.bench.hosts))
+            return time.monotonic() - begin
+
+
+def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Timed]:
+    """Time every kind of rollout, the kinds and the floor taking turns, so that noise falls on all of them alike."""
+    bench = distance.bench
+    old, new = bench.tags[image]
+    kinds = {what: Timed(len(bench.hosts), distance.delay_ms, image, what) for what in KINDS}
+
+    def timed(what: str, verb: str, **extra: str) -> None:
+        with bench.load(image, kinds[what]):
+            kinds[what].seconds.append(distance.play(verb, image, **extra).seconds)
+
+    distance.play("deploy", image, tag=old, force="true")
+    if by_hand:
+        distance.by_hand(image, 0, "pull start")
+    for _ in range(runs):
+        bench.forget(image, 1)
+        timed("deploy", "deploy", tag=new, force="true")
+        timed("rollback, standby", "rollback", tag=old)
+        distance.play("deploy", image, tag=new, force="true")
+        distance.hang_up()
+        timed("rollback, standby, not connected yet", "rollback", tag=old)
+        distance.play("deploy", image, tag=new, force="true")
+        bench.everywhere(
+            f"slot=$(docker ps --filter label=tagboat.service={image} --filter label=tagboat.tag={old}"
+            f" --format '{{{{.Names}}}}'); systemctl stop {image}@${{slot#{image}-}}"
+        )
+        timed("rollback, cold", "rollback", tag=old)
+        if by_hand:
+            bench.forget(image, 1)
+            kinds["deploy"].by_hand_seconds.append(distance.by_hand(image, 1, "pull start"))
+            kinds["rollback, standby"].by_hand_seconds.append(distance.by_hand(image, 0, "flip"))
+            kinds["rollback, cold"].by_hand_seconds.append(distance.by_hand(image, 0, "start stop"))
+    count(distance, image, kinds)
+    return list(kinds.values())
+
+
+def count(distance: Distance, image: str, kinds: dict[str, Timed]) -> None:
+    """Count remote executions per host, and the bytes that a deploy pulls, in runs that are not timed."""
+    bench = distance.bench
+    old, new = bench.tags[image]
+    log = bench.fleet.folder / "executions"
+    wrapper = bench.fleet.folder / "counting-ssh"
+    wrapper.write_text(f'#!/bin/sh\necho x >>"{log}"\nexec ssh "$@"\n')
+    wrapper.chmod(0o755)
+
+    def counted(verb: str, **extra: str) -> int:
+        log.write_text("")
+        distance.play(verb, image, ansible_ssh_executable=str(wrapper), **extra)
+        return -(-len(log.read_text().split()) // len(bench.hosts))  # one host migrates: rounded up
+
+    bench.forget(image, 1)
+    received = "cat /sys/class/net/eth0/statistics/rx_bytes"
+    before = int(bench.fleet.host(bench.hosts[0], received))
+    kinds["deploy"].executions_per_host = counted("deploy", tag=new, force="true")
+    kinds["deploy"].pulled_bytes = int(bench.fleet.host(bench.hosts[0], received)) - before
+    kinds["rollback, standby"].executions_per_host = counted("rollback", tag=old)
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the rows for a person."""
+    names = list(rows[0])
+    table = [names, *([str(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(names))]
+    for line in table:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", default="2", help="sizes of the fleet, smallest first: 2,8,24")
+    parser.add_argument("--delays", default="0,50,100", help="milliseconds of round trip to add")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--images", default="bench,web", help="web is measured at the first delay only")
+    parser.add_argument("--fleet", default="bench")
+    given = parser.parse_args()
+    delays = [int(delay) for delay in given.delays.split(",")]
+    fleet = Fleet(given.fleet, ROOT / "reports" / "bench", show=lambda line: print(f"  {line}", flush=True))
+    source = Source(fleet.folder / "source")
+    source.reset()
+    results: list[Timed] = []
+    for size in given.hosts.split(","):
+        bench = Bench(fleet, source, int(size), given.images.split(","))
+        fleet.show = lambda _line: None
+        for delay in delays:
+            with Relay(bench.ssh_ports(), delay / 1000) as relay:
+                distance = Distance(bench, relay, delay)
+                for image in bench.tags if delay == delays[0] else ["bench"]:
+                    print(f"{size} hosts, {delay} ms, {image}", flush=True)
+                    results += measure(distance, image, given.runs, by_hand=image == "bench")
+                    (fleet.reports / "rollouts.json").write_text(
+                        json.dumps([timed.row() | {"all s": timed.seconds} for timed in results], indent=1) + "\n"
+                    )
+    show([timed.row() for timed in results])
+
+
+if __name__ == "__main__":
+    main()
