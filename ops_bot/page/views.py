@@ -1,0 +1,287 @@
+"""The pages: a request, some bounded questions to the ledger, a template."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from ops_bot.events import ENDED, Kind, State, Story
+from ops_bot.ledger import Ledger, LedgerError
+from ops_bot.messages import headline, render, words
+from ops_bot.messages.html import html
+from ops_bot.page import data, timeline
+from ops_bot.settings import Settings
+from ops_bot.sinks.plan import severity
+from ops_bot.text import clean
+
+_FEED = 10
+_FEED_PAGE = 30
+_HISTORY_PAGE = 50
+_EVENTS_SHOWN = 200
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_ENDS_WELL = {State.FINISHED: "ok", State.RESOLVED: "ok", State.FAILED: "bad", State.LOST: "bad"}
+
+
+class Views:
+    """The endpoints of the page. They run in threads of starlette's: each asks the ledger and waits for it."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._ledger, self._settings, self._clock = ledger, settings, clock
+        self._zone = ZoneInfo(settings.time_zone)
+        self._templates = Environment(
+            loader=PackageLoader("ops_bot.page"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {
+            "about": words.about,
+            "ago": self._ago,
+            "clean": clean,
+            "counted": words.counted,
+            "duration": words.duration,
+            "mood": _mood,
+            "moment": self._moment,
+            "path": story_path,
+            "short_digest": lambda digest: digest.removeprefix("sha256:")[:12],
+        }
+        self._templates.globals |= {"asset": _asset, "history_path": history_path}
+
+    def home(self, request: Request) -> Response:
+        """Everything at a glance."""
+        return self._page(request, "home.html", self._home)
+
+    def feed(self, request: Request) -> Response:
+        """#operations, further back."""
+        return self._page(request, "feed.html", self._feed)
+
+    def history(self, request: Request) -> Response:
+        """All that happened to one service in one environment."""
+        return self._page(request, "history.html", self._history)
+
+    def story(self, request: Request) -> Response:
+        """One story, event by event."""
+        return self._page(request, "story.html", self._story)
+
+    def static(self, request: Request) -> Response:
+        """Style and script, cached for good under the hash in their address."""
+        found = _static(request.path_params["name"])
+        if found is None:
+            return PlainTextResponse("There is no such file.\n", 404)
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Response(found, media_type=_TYPES[request.path_params["name"].rpartition(".")[2]], headers=headers)
+
+    def _page(
+        self, request: Request, template: str, ask: Callable[[Request, datetime], dict[str, Any] | None]
+    ) -> Response:
+        now = self._clock()
+        try:
+            sinks = data.health(self._ledger, self._settings.sinks)
+            tag = f'"{data.version(self._ledger, sinks)}"'
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers={"ETag": tag})
+            facts = ask(request, now)
+        except LedgerError as error:
+            return HTMLResponse(self._rendered("problem.html", now, {"problem": str(error)}), 503)
+        if facts is None:
+            return HTMLResponse(self._rendered("problem.html", now, {"problem": "There is no such story."}), 404)
+        return HTMLResponse(self._rendered(template, now, {"sinks": sinks} | facts), headers={"ETag": tag})
+
+    def _rendered(self, template: str, now: datetime, facts: dict[str, Any]) -> str:
+        known = {"now": now, "channel": self._settings.slack_channel, "posted": bool(self._settings.slack_token)}
+        return self._templates.get_template(template).render(known | facts)
+
+    def _home(self, request: Request, now: datetime) -> dict[str, Any]:
+        environment = request.query_params.get("environment") or None
+        span = request.query_params.get("span", "24h")
+        span = span if span in timeline.SPANS else "24h"
+        since = now - timeline.SPANS[span]
+        environments, places = data.places(self._ledger, environment)
+        running = [data.running(self._ledger, *place) for place in places]
+        under_way = data.under_way(self._ledger, environment)
+        freezes = data.frozen(self._ledger, environment, now)
+        errors = data.open_errors(self._ledger, environment)
+        return {
+            "environment": environment,
+            "environments": environments,
+            "span": span,
+            "spans": list(timeline.SPANS),
+            "link": lambda **changed: _link({"environment": environment, "span": span} | changed),
+            "running": running,
+            "under_way": [self._told(story, now) for story in under_way],
+            "freezes": freezes,
+            "alerts": [self._told(story, now) for story in data.open_alerts(self._ledger)],
+            "errors": errors,
+            "summary": summary(running, under_way, errors),
+            "lanes": self._lanes(running, since, now),
+            "ticks": timeline.ticks(since.astimezone(self._zone), now.astimezone(self._zone)),
+            "messages": self._messages(data.feed(self._ledger, environment, _FEED), now),
+        }
+
+    def _lanes(self, running: list[data.Running], since: datetime, now: datetime) -> list[dict[str, Any]]:
+        builds = self._ledger.stories(kind=Kind.BUILD, since=since, limit=100)
+        freezes = self._ledger.stories(kind=Kind.FREEZE, since=since - timedelta(days=7), limit=50)
+        lanes = []
+        for place in running:
+            drawn = timeline.draw(data.lane(self._ledger, place, since, builds, freezes), since, now)
+            marks = [
+                {
+                    "at": mark.at,
+                    "sort": mark.sort,
+                    "path": story_path(mark.stories[-1]),
+                    "title": self._titled(mark, now),
+                }
+                for mark in drawn.marks
+            ]
+            lanes.append({"place": place, "bars": drawn.bars, "marks": marks})
+        return lanes
+
+    def _titled(self, mark: timeline.Mark, now: datetime) -> str:
+        newest = mark.stories[-1]
+        told = f"{newest.last_at.astimezone(self._zone):%H:%M:%S} {headline(newest, now=now, settings=self._settings)}"
+        more = len(mark.stories) - 1
+        return f"{told} (and {more} more)" if more else told
+
+    def _feed(self, _request: Request, now: datetime) -> dict[str, Any]:
+        return {"messages": self._messages(data.feed(self._ledger, None, _FEED_PAGE), now)}
+
+    def _messages(self, stories: list[Story], now: datetime) -> list[dict[str, Any]]:
+        waiting = data.waiting(self._ledger, "slack") if self._settings.slack_token else set()
+        return [self._told(story, now) | {"waits": story.correlation in waiting} for story in stories]
+
+    def _told(self, story: Story, now: datetime) -> dict[str, Any]:
+        message = render(story, now=now, settings=self._settings)
+        return {
+            "story": story,
+            "html": html(message.blocks, message.text, self._moment),
+            "line": headline(story, now=now, settings=self._settings),
+            "switched": words.switched(story),
+        }
+
+    def _history(self, request: Request, now: datetime) -> dict[str, Any] | None:
+        environment, service = request.path_params["environment"], request.path_params["service"]
+        environment = "" if environment == "-" else environment
+        before = _cursor(request.query_params.get("before", ""))
+        found = self._ledger.stories(environment, service, limit=_HISTORY_PAGE + 1, before=before)
+        shown = found[:_HISTORY_PAGE]
+        if not shown and before is None:
+            return None
+        more = f"?{urlencode({'before': f'{shown[-1].last_at.isoformat()} {shown[-1].correlation}'})}"
+        return {
+            "environment": environment,
+            "service": service,
+            "place": data.running(self._ledger, environment, service),
+            "lines": [(story, headline(story, now=now, settings=self._settings)) for story in shown],
+            "more": more if len(found) > len(shown) else "",
+            "first": before is None,
+        }
+
+    def _story(self, request: Request, now: datetime) -> dict[str, Any] | None:
+        story = self._ledger.story(request.path_params["correlation"])
+        if story is None:
+            return None
+        events = self._ledger.events(story.correlation)
+        return {
+            **self._told(story, now),
+            "events": events[-_EVENTS_SHOWN:],
+            "left_out": max(0, len(events) - _EVENTS_SHOWN),
+            "deliveries": self._ledger.deliveries(correlation=story.correlation, limit=50),
+        }
+
+    def _moment(self, when: datetime) -> Markup:
+        local = when.astimezone(self._zone)
+        form = "%H:%M:%S" if local.date() == self._clock().astimezone(self._zone).date() else "%b %-d, %H:%M:%S"
+        return _time(when, local, f"{local:{form}}")
+
+    def _ago(self, when: datetime) -> Markup:
+        seconds = (self._clock() - when).total_seconds()
+        said = f"{words.about(seconds)} ago" if seconds >= 0 else f"in {words.about(-seconds)}"
+        return Markup(str(_time(when, when.astimezone(self._zone), said)).replace("<time ", "<time data-ago ", 1))  # noqa: S704
+
+
+def _time(when: datetime, local: datetime, said: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        when.isoformat(timespec="seconds"), f"{local:%Y-%m-%d %H:%M:%S %Z}", said
+    )
+
+
+def summary(running: list[data.Running], under_way: list[Story], errors: list[Story]) -> tuple[str, str]:
+    """(mood, sentence): the page in one line."""
+    loud = [story for story in errors if story.state in words.LOUD_ERRORS]
+    mixed = [f"{place.service} in {place.environment}" for place in running if place.mixed]
+    rollouts = [story for story in under_way if story.kind != Kind.BUILD]
+    # While a rollout is under way, two releases are what is meant to be.
+    mixed = [] if rollouts else mixed
+    if mixed:
+        return "bad", f"Users see more than one release of {words.names(mixed)}"
+    errors_too = f"{words.counted(len(loud), 'open error')} users may notice" if loud else ""
+    if rollouts:
+        return "busy", "; ".join(filter(None, (_on_its_way(rollouts), errors_too)))
+    if loud:
+        return "bad", errors_too
+    if not running:
+        return "ok", "Nothing was deployed yet"
+    return "ok", "All quiet: every service runs one release"
+
+
+def _on_its_way(rollouts: list[Story]) -> str:
+    if len(rollouts) > 1:
+        return f"{len(rollouts)} rollouts under way"
+    only = rollouts[0]
+    change = " → ".join(filter(None, (only.from_tag, only.tag)))
+    return clean(" ".join(filter(None, (only.service, change, f"is on its way in {only.environment}"))))
+
+
+def story_path(story: Story) -> str:
+    """Where a story is told in full."""
+    return "/stories/" + quote(story.correlation, safe=":")
+
+
+def history_path(environment: str, service: str) -> str:
+    """Where the history of a service is."""
+    return f"/history/{quote(environment or '-', safe='')}/{quote(service, safe='')}"
+
+
+def _mood(story: Story) -> str:
+    if story.kind == Kind.ERROR:
+        return "bad" if story.state in words.LOUD_ERRORS else "ok" if story.state in ENDED else "warn"
+    if story.kind in words.ROLLOUTS and story.state == State.FINISHED and words.users(story).harm:
+        return "warn"
+    default = {"error": "bad", "warning": "warn"}.get(severity(story), "busy" if story.state not in ENDED else "ok")
+    return _ENDS_WELL.get(story.state, default)
+
+
+def _link(chosen: dict[str, str | None]) -> str:
+    query = urlencode({key: value for key, value in chosen.items() if value and value != "24h"})
+    return f"/?{query}" if query else "/"
+
+
+def _cursor(said: str) -> tuple[datetime, str] | None:
+    at, _, correlation = said.partition(" ")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    return (moment, correlation) if moment.tzinfo else None
+
+
+@cache
+def _static(name: str) -> bytes | None:
+    if name not in ("page.css", "live.js", "icon.svg"):
+        return None
+    return files("ops_bot.page").joinpath("static", name).read_bytes()
+
+
+@cache
+def _asset(name: str) -> str:
+    return f"/static/{name}?{hashlib.sha256(_static(name) or b'').hexdigest()[:12]}"
