@@ -1,0 +1,259 @@
+"""The bot is killed at every step between receiving an event and marking it as told: nothing lost, nothing twice.
+
+Whatever the moment, afterwards the ledger holds each event once, and Slack and Datadog show what it holds, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from bot_process import BotProcess, Moment, until
+from fakes.datadog import API_KEY, APP_KEY, FakeDatadog
+from fakes.server import ACCEPT_THEN_RESET, RESET, Fault, Request, status
+from fakes.slack import TOKEN, FakeSlack
+
+from ops_bot.events import Event, Kind, State
+from ops_bot.ledger import Ledger
+from ops_bot.sinks.plan import LOUD, TURNS
+from ops_bot.spool import Spool
+
+BOT_TOKEN = "a-token-of-the-tests"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Team:
+    """A bot with its ledger, a sender of events with its spool, and the two services that people look at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slack = FakeSlack()
+        self.datadog = FakeDatadog()
+        self.spool = Spool(folder / "spool")
+        self.told: list[Event] = []
+        self.port = free_port()
+        self.bots: list[BotProcess] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, dies_at: Moment | None = None, *, port: int = 0) -> BotProcess:
+        environment = {
+            "OPS_BOT_LEDGER_URL": f"sqlite:///{self.folder}/ledger.db",
+            "OPS_BOT_TOKEN": BOT_TOKEN,
+            "OPS_BOT_PORT": str(port or self.port),
+            "OPS_BOT_SLACK_TOKEN": TOKEN,
+            "OPS_BOT_SLACK_URL": self.slack.url,
+            "OPS_BOT_DATADOG_API_KEY": API_KEY,
+            "OPS_BOT_DATADOG_APP_KEY": APP_KEY,
+            "OPS_BOT_DATADOG_URL": self.datadog.url,
+        }
+        bot = BotProcess(environment, self.folder / f"bot-{len(self.bots)}.log", dies_at).start()
+        self.bots.append(bot)
+        return bot
+
+    def tell(self, *states: State, number: int = 1) -> None:
+        """Something happens where playbooks run: it is in the spool, and goes from there when the bot has it."""
+        for state in states:
+            sequence = sum(event.correlation == f"deploy:{number}" for event in self.told)
+            event = Event(
+                id=f"event-{number}-{sequence}",
+                correlation=f"deploy:{number}",
+                sequence=sequence,
+                kind=Kind.DEPLOY,
+                state=state,
+                at=datetime.now(UTC) + timedelta(microseconds=sequence),
+                environment="staging",
+                service="web",
+                tag="v2",
+                from_tag="v1",
+            )
+            self.spool.add(event)
+            self.told.append(event)
+
+    def flush(self) -> bool:
+        """Try to send. Whether nothing is left to send."""
+        return self.spool.flush(self.url, BOT_TOKEN, 5).left == 0
+
+    def settled(self) -> bool:
+        """Whether everything told is recorded and shown."""
+        with contextlib.closing(Ledger.open(f"sqlite:///{self.folder}/ledger.db", create=False)) as ledger:
+            counts = ledger.counts()
+        return counts["events"] >= len(self.told) and counts["waiting"] == 0
+
+    def assert_told(self) -> None:
+        """The ledger, Slack and Datadog agree with what happened: each thing once."""
+        with contextlib.closing(Ledger.open(f"sqlite:///{self.folder}/ledger.db", create=False)) as ledger:
+            recorded = [event for one in {e.correlation for e in self.told} for event in ledger.events(one)]
+            counts = ledger.counts()
+            refs = {
+                one.key: one.ref
+                for name in {e.correlation for e in self.told}
+                for one in ledger.deliveries("slack", name)
+            }
+            states = {one.correlation: one.state for one in ledger.stories(limit=1000) if one.kind == Kind.DEPLOY}
+        assert sorted(event.id for event in recorded) == sorted(event.id for event in self.told)
+        assert counts["parked"] == 0
+
+        messages = {one.key: one for one in self.slack.seen()}
+        assert Counter(one.key for one in self.slack.seen()) == Counter(messages.keys()), "a message twice"
+        assert {key: one.state for key, one in messages.items() if key in states} == {
+            name: state.value for name, state in states.items()
+        }
+        loud = {f"{event.correlation}#{event.state}" for event in self.told if event.state in LOUD}
+        # A message that was posted as a failure in the first place needs no second one that says so aloud.
+        for key in loud - messages.keys():
+            assert refs[key] == {"covered_by": messages[key.partition("#")[0]].ts}
+        assert {key for key in messages if "#" in key and key.startswith("deploy:")} <= loud
+
+        shown = Counter(event.tag("event_id") for event in self.datadog.seen())
+        turns = Counter(event.id for event in self.told if event.state in TURNS)
+        assert {name: count for name, count in shown.items() if name in turns} == turns
+
+    def logs(self) -> str:
+        return "\n".join(bot.log.read_text()[-3000:] for bot in self.bots if bot.log.exists())
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    team = Team(tmp_path)
+    with team.slack, team.datadog:
+        yield team
+        for bot in team.bots:
+            if bot.alive:
+                bot.kill()
+
+
+STORY = (State.STARTED, State.PROGRESS, State.FAILED)
+
+
+# Far more than there are: the sweep below finds the last one by itself.
+@pytest.mark.parametrize("place", ["before-commit", "after-commit", "before-answer", "after-answer"])
+def test_killed_at_every_step_it_loses_and_doubles_nothing(place: str, tmp_path: Path) -> None:
+    died = 0
+    for number in range(1, 200):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        team = Team(folder)
+        with team.slack, team.datadog:
+            if not _dies_and_recovers(team, Moment(place, number)):
+                break
+            died += 1
+    else:
+        pytest.fail("it never got through the whole story")
+    steps = {"before-commit": 12, "after-commit": 12, "before-answer": 4, "after-answer": 4}
+    assert died >= steps[place], "the story has more steps than that: are they still counted?"
+
+
+def _dies_and_recovers(team: Team, moment: Moment) -> bool:
+    """Play the story on a bot that dies at `moment`; False when it came through without getting there."""
+    bot = team.start(moment)
+    try:
+        for state in STORY:
+            team.tell(state)
+            until(lambda: team.flush() or not bot.alive, f"{moment}: event sent or bot dead")
+            until(lambda: bool(team.slack.seen()) or not bot.alive, f"{moment}: message seen or bot dead")
+        until(lambda: not bot.alive or team.settled(), f"{moment}: all told or bot dead")
+        if bot.alive:
+            team.assert_told()
+            return False
+        assert bot.wait() == -signal.SIGKILL, team.logs()
+        bot = team.start()
+        until(team.flush, f"{moment}: what was not sent before is sent")
+        until(team.settled, f"{moment}: everything is told")
+        team.assert_told()
+    except AssertionError as error:
+        raise AssertionError(f"killed at {moment}: {error}\n{team.logs()}") from error
+    finally:
+        bot.kill()
+    return True
+
+
+class Trouble:
+    """Half of all requests fail, in the ways that make duplicates and losses."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311
+
+    def __call__(self, request: Request) -> Fault | None:
+        if request.name == "auth.test":
+            return None
+        return self._random.choice([None, None, None, ACCEPT_THEN_RESET, RESET, status(503)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_under_load_while_half_of_everything_fails(team: Team, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311
+    team.slack.outage, team.datadog.outage = Trouble(seed), Trouble(seed + 1)
+    bot = team.start()
+    for number in range(1, 9):
+        team.tell(State.STARTED, State.PROGRESS, number=number)
+        until(team.flush, f"seed {seed}: sent")
+        team.tell(dice.choice([State.FINISHED, State.FAILED]), number=number)
+        # A moment of no meaning, which is the point.
+        deadline = dice.uniform(0.0, 0.6)
+        with contextlib.suppress(AssertionError):
+            until(lambda: False, "time passed", deadline)
+        bot.kill()
+        bot = team.start()
+    until(team.flush, f"seed {seed}: sent")
+    team.slack.heal()
+    team.datadog.heal()
+    until(team.settled, f"seed {seed}: told\n{team.logs()}", 90)
+    team.assert_told()
+
+
+def test_of_two_processes_on_one_ledger_one_sends_and_the_other_takes_over(team: Team) -> None:
+    first = team.start()
+    team.tell(State.STARTED, number=1)
+    until(team.flush, "sent to the first")
+    second = team.start(port=free_port())
+    for number in range(2, 6):
+        team.tell(State.STARTED, State.FINISHED, number=number)
+    until(team.flush, "sent to the first")
+    until(team.settled, "told")
+    team.assert_told()
+    first.kill()
+    team.port = int(second.environment["OPS_BOT_PORT"])
+    team.tell(State.FAILED, number=1)
+    until(team.flush, "sent to the second")
+    until(team.settled, "told by the second")
+    team.assert_told()
+
+
+def test_sigterm_answers_what_was_asked_tells_what_is_due_and_ends(team: Team) -> None:
+    bot = team.start()
+    team.tell(*STORY)
+    until(team.flush, "sent")
+    assert bot.terminate() == 0, team.logs()
+    team.assert_told()
+    with contextlib.closing(Ledger.open(f"sqlite:///{team.folder}/ledger.db")) as ledger:
+        assert [ledger.leader(sink) for sink in ("slack", "datadog")] == ["", ""], "the next one need not wait"
+
+
+def test_it_starts_while_everything_is_down_and_tells_it_when_it_is_back(tmp_path: Path) -> None:
+    team = Team(tmp_path)
+    with team.slack, team.datadog:
+        pass  # their ports are known now, and nobody listens
+    bot = team.start()
+    try:
+        team.tell(*STORY)
+        until(team.flush, "recorded, though nobody can be told")
+        with team.slack, team.datadog:
+            until(team.settled, f"told\n{team.logs()}", 60)
+            team.assert_told()
+    finally:
+        bot.kill()
