@@ -1,0 +1,124 @@
+"""Journal files on disk, and journalctl to read them.
+
+One file at a time, each with a cursor of its own. journalctl would merge files by the time of their entries, and an
+entry that came late, from a host that was cut off, would lie before the cursor of the merged whole and never be seen.
+"""
+
+import re
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from ops_bot.errors.journal import FIELDS
+
+# What is read of a journal file's header, which systemd's documentation of the format promises to keep: signature,
+# state, file id; at 152 the number of entries; at 184 the times of the first and the last one.
+_HEADER = struct.Struct("<8s8xB7x16s112xQ24xQQ")
+_SIGNATURE = b"LPKSHHRH"
+_ARCHIVED = 2
+_NAME = re.compile(r"^(?P<base>[^@]+)(?:@[^.]*)?\.journal~?$")
+_LONGEST_LINE = 4 * 1024 * 1024
+
+
+class JournalError(Exception):
+    """A journal could not be read. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """One journal file. Its `file` id stays when it is archived under another name."""
+
+    path: Path
+    base: str  # what the names of the files of one series begin with
+    file: str
+    archived: bool
+    entries: int
+    first_at: datetime
+    last_at: datetime
+
+
+def journals(folder: Path) -> list[Journal]:
+    """Return the journal files in `folder` in the order they are to be read: archived ones first, the oldest first.
+
+    Raises JournalError when the folder cannot be read.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if _NAME.match(path.name)]
+    except OSError as error:
+        raise JournalError(f"the journals in {folder} cannot be read: {error.strerror}") from error
+    found = [journal for path in paths if (journal := _look(path))]
+    return sorted(found, key=lambda one: (not one.archived, one.first_at, one.path.name))
+
+
+def _look(path: Path) -> Journal | None:
+    name = _NAME.match(path.name)
+    with suppress(OSError), path.open("rb") as file:  # it may be removed this very moment
+        header = file.read(_HEADER.size)
+        if name and len(header) == _HEADER.size and header.startswith(_SIGNATURE):
+            _, state, file_id, entries, first, last = _HEADER.unpack(header)
+            return Journal(
+                path=path,
+                base=name["base"],
+                file=file_id.hex(),
+                archived=state == _ARCHIVED or path.name.endswith("~"),
+                entries=entries,
+                first_at=_time(first),
+                last_at=_time(last),
+            )
+    return None
+
+
+def _time(microseconds: int) -> datetime:
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+    return datetime.fromtimestamp(0, UTC)
+
+
+def read(path: Path, after: str, at_once: int) -> Iterator[list[bytes]]:
+    """Yield the lines of a file's entries after the cursor `after` (empty: all), `at_once` together.
+
+    Raises JournalError when journalctl is missing or fails.
+    """
+    command = ["journalctl", f"--file={path}", "--quiet", "--no-pager", "--all", "--output=json"]
+    command += [f"--output-fields={','.join(FIELDS)}", *([f"--after-cursor={after}"] if after else [])]
+    # What it complains of goes to a file: a pipe that nobody reads would stop it.
+    with TemporaryFile() as complaints, _started(command, complaints) as process:
+        try:
+            lines: list[bytes] = []
+            for line in _lines(process.stdout or BytesIO()):
+                lines.append(line)
+                if len(lines) >= at_once:
+                    yield lines
+                    lines = []
+            if lines:
+                yield lines
+            if process.wait() and path.exists():  # else it was removed meanwhile, as old ones are
+                complaints.seek(0)
+                said = complaints.read(2_000).decode(errors="replace").strip()
+                raise JournalError(f"journalctl could not read {path.name}: {said or process.returncode}")
+        finally:
+            process.kill()  # whoever reads may stop in the middle
+
+
+def _started(command: list[str], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints)
+    except FileNotFoundError:
+        raise JournalError("there is no journalctl to read journals with: install systemd") from None
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield whole lines; of one that is longer than anything a service logs, nothing."""
+    cut = False
+    while line := stream.readline(_LONGEST_LINE):
+        whole = line.endswith(b"\n")
+        if whole and not cut:
+            yield line
+        cut = not whole
