@@ -41,7 +41,7 @@ def back_up(database: Database, path: Path) -> None:
         with contextlib.closing(sqlite3.connect(database.path, timeout=5, isolation_level=None)) as source:
             # One read transaction: writers go on, and what they write is not in it.
             source.execute("VACUUM INTO ?", [str(partial)])
-        _check(partial)
+        _check(partial, path.name)
         partial.chmod(0o600)
         _sync(partial)
         partial.rename(path)
@@ -75,7 +75,7 @@ def restore(url: str, backup: Path) -> Path | None:
         fresh.write_bytes(backup.read_bytes())
         try:
             fresh.chmod(0o600)
-            _check(fresh)
+            _check(fresh, backup.name)
             database = Database(f"sqlite:///{fresh}")
             with database.write() as connection:
                 outbox.doubt_everything(connection)
@@ -107,15 +107,15 @@ def _put_aside(path: Path) -> Path | None:
     return old
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, name: str) -> None:
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as copy:
         try:
             found = [row[0] for row in copy.execute("PRAGMA integrity_check(3)")]
             copy.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
         except sqlite3.DatabaseError as error:
-            raise LedgerCorrupt(f"{path.name} is no whole ledger ({error})") from error
+            raise LedgerCorrupt(f"{name} is no whole ledger: {error}") from error
     if found != ["ok"]:
-        raise LedgerCorrupt(f"{path.name} is damaged: {'; '.join(found)}")
+        raise LedgerCorrupt(f"{name} is no whole ledger: {'; '.join(found)}")
 
 
 def _lock_file(path: Path) -> Path:

@@ -80,10 +80,10 @@ class Database:
             parsed = make_url(url)
         except ArgumentError as error:
             raise LedgerError("this is no address of a ledger; for example sqlite:///ledger.db") from error
-        self.path = parsed.database if parsed.get_backend_name() == "sqlite" else None
-        if self.path in ("", ":memory:"):
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.path = parsed.database if self.is_sqlite else None
+        if self.is_sqlite and self.path in (None, "", ":memory:"):
             raise LedgerError("a ledger is kept in a file: sqlite:///ledger.db")
-        self.is_sqlite = self.path is not None
         if self.path is not None and not create and not Path(self.path).exists():
             raise LedgerError(f"there is no ledger at {self.path}: check OPS_BOT_LEDGER_URL, or type: ops-bot serve")
         # Threads of this process queue on a lock of its own: SQLite's way to wait is to sleep and try again.
