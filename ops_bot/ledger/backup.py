@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def restore(url: str, backup: Path) -> Path | None:
         except BlockingIOError:
             raise LedgerError("the ledger is in use: stop the bot first, then restore") from None
         fresh = path.with_name(f".{path.name}.restoring")
-        fresh.write_bytes(backup.read_bytes())
+        shutil.copyfile(backup, fresh)
         try:
             fresh.chmod(0o600)
             _check(fresh, backup.name)
@@ -108,7 +109,7 @@ def _put_aside(path: Path) -> Path | None:
 
 
 def _check(path: Path, name: str) -> None:
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as copy:
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as copy:
         try:
             found = [row[0] for row in copy.execute("PRAGMA integrity_check(3)")]
             copy.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
