@@ -54,7 +54,7 @@ old=$(docker ps --quiet --filter name=^byhand-)
 case $do in *pull*) docker pull --quiet $image >/dev/null ;; esac
 case $do in *start*)
     docker rm --force byhand-$new >/dev/null 2>&1 || true
-    docker run --detach --name byhand-$new --network tagboat --read-only --memory 32m \\
+    docker run --detach --name byhand-$new --network tagboat --read-only --tmpfs /tmp --memory 32m \\
         --publish 127.0.0.1:$port:8080 $image >/dev/null
     until curl --silent --fail --output /dev/null http://127.0.0.1:$port/healthz; do sleep 0.02; done ;;
 esac
