@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ops_bot import schema, views
+from ops_bot import preview, schema, views
 from ops_bot.events import Kind
 from ops_bot.ledger import Ledger, LedgerError
 from ops_bot.ledger.backup import restore
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(asked, Settings())
     except ValidationError as error:
         return _failed(f"{explain(error).replace('Value error, ', '')} (docs/ops_bot.md lists the settings)")
-    except (CommandError, LedgerError) as error:
+    except (CommandError, LedgerError, preview.PreviewError) as error:
         return _failed(str(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
@@ -93,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
     one = command("flush", _flush, "send the events that wait in a spool directory", json=True)
     one.add_argument("directory", type=Path)
     one.add_argument("--url", help="where the bot is; without it, OPS_BOT_PAGE_URL")
+    one = command(
+        "preview", _preview, "how a message looks, from a sample story; without a name, which there are", json=True
+    )
+    one.add_argument("case", nargs="?")
+    one.add_argument("--picture", type=Path, metavar="FILE.png|FILE.html", help="write the picture there, too")
     one = command("schema", _schema, "print the JSON schema of events")
     one.add_argument("--write", action="store_true", help="into the file it is kept in")
     return parser
@@ -138,6 +144,21 @@ def _serve(_asked: argparse.Namespace, settings: Settings) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     return serve(settings)
+
+
+def _preview(asked: argparse.Namespace, _settings: Settings) -> int:
+    now = datetime.now(UTC)
+    if asked.case is None:
+        print(preview.cases(now))
+        return 0
+    message = preview.message_of(asked.case, now)
+    print(preview.as_json(message))
+    if not asked.json:
+        columns = shutil.get_terminal_size().columns
+        print(preview.drawn(message, os.environ, is_terminal=sys.stdout.isatty(), width=columns))
+    if asked.picture:
+        preview.write_picture(message, asked.case, asked.picture)
+    return 0
 
 
 def _history(asked: argparse.Namespace, settings: Settings) -> int:

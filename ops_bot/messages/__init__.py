@@ -12,7 +12,7 @@ from ops_bot.messages.compose import Message
 from ops_bot.settings import Settings, Severity
 from ops_bot.sinks.plan import severity
 
-__all__ = ["Message", "catch_up", "headline", "plain", "render", "reply"]
+__all__ = ["Message", "catch_up", "happened", "headline", "plain", "render", "reply"]
 
 LATE_SECONDS = 60  # sent later than this after it happened, a message says so
 _MARKS = {
@@ -69,6 +69,12 @@ def headline(story: Story, *, now: datetime, settings: Settings) -> str:
     """`story` in one plain sentence, not escaped for anything: for pages, terminals and Datadog."""
     facts = _facts(story, now, settings)
     return compose.part(template_of(story), "headline", "plain", facts, settings.time_zone)
+
+
+def happened(story: Story, *, now: datetime, settings: Settings) -> str:
+    """The beginning of the headline: what happened, without what it meant at the time. For lists of old stories."""
+    facts = _facts(story, now, settings)
+    return compose.part(template_of(story), "what", "plain", facts, settings.time_zone)
 
 
 def catch_up(stories: Sequence[Story], *, sink: str, since: datetime, now: datetime, settings: Settings) -> Message:

@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from ops_bot.events import ENDED, Kind, State, Story
 from ops_bot.ledger import Ledger, LedgerError
-from ops_bot.messages import headline, render, words
+from ops_bot.messages import happened, headline, render, words
+from ops_bot.messages.compose import LOG_LIMIT
 from ops_bot.messages.html import html
 from ops_bot.page import data, timeline
 from ops_bot.settings import Settings
@@ -40,6 +41,7 @@ class Views:
         self._templates = Environment(
             loader=PackageLoader("ops_bot.page"),
             autoescape=True,
+            finalize=_cleaned,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -47,7 +49,6 @@ class Views:
         self._templates.filters |= {
             "about": words.about,
             "ago": self._ago,
-            "clean": clean,
             "counted": words.counted,
             "duration": words.duration,
             "mood": _mood,
@@ -148,7 +149,7 @@ class Views:
 
     def _titled(self, mark: timeline.Mark, now: datetime) -> str:
         newest = mark.stories[-1]
-        told = f"{newest.last_at.astimezone(self._zone):%H:%M:%S} {headline(newest, now=now, settings=self._settings)}"
+        told = f"{newest.last_at.astimezone(self._zone):%H:%M:%S} {happened(newest, now=now, settings=self._settings)}"
         more = len(mark.stories) - 1
         return f"{told} (and {more} more)" if more else told
 
@@ -181,7 +182,7 @@ class Views:
             "environment": environment,
             "service": service,
             "place": data.running(self._ledger, environment, service),
-            "lines": [(story, headline(story, now=now, settings=self._settings)) for story in shown],
+            "lines": [(story, happened(story, now=now, settings=self._settings)) for story in shown],
             "more": more if len(found) > len(shown) else "",
             "first": before is None,
         }
@@ -193,6 +194,7 @@ class Views:
         events = self._ledger.events(story.correlation)
         return {
             **self._told(story, now),
+            "log_is_cut": len(story.log_tail) > LOG_LIMIT,
             "events": events[-_EVENTS_SHOWN:],
             "left_out": max(0, len(events) - _EVENTS_SHOWN),
             "deliveries": self._ledger.deliveries(correlation=story.correlation, limit=50),
@@ -209,6 +211,11 @@ class Views:
         return Markup(str(_time(when, when.astimezone(self._zone), said)).replace("<time ", "<time data-ago ", 1))  # noqa: S704
 
 
+def _cleaned(value: object) -> object:
+    """What a template prints, without characters that turn text round or hide in it; Jinja escapes it afterwards."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _time(when: datetime, local: datetime, said: str) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         when.isoformat(timespec="seconds"), f"{local:%Y-%m-%d %H:%M:%S %Z}", said
@@ -217,7 +224,7 @@ def _time(when: datetime, local: datetime, said: str) -> Markup:
 
 def summary(running: list[data.Running], under_way: list[Story], errors: list[Story]) -> tuple[str, str]:
     """(mood, sentence): the page in one line."""
-    loud = [story for story in errors if story.state in words.LOUD_ERRORS]
+    loud = [story for story in errors if story.state in words.LOUD_ERRORS and not _left_behind(story, running)]
     mixed = [f"{place.service} in {place.environment}" for place in running if place.mixed]
     rollouts = [story for story in under_way if story.kind != Kind.BUILD]
     # While a rollout is under way, two releases are what is meant to be.
@@ -234,12 +241,23 @@ def summary(running: list[data.Running], under_way: list[Story], errors: list[St
     return "ok", "All quiet: every service runs one release"
 
 
+def _left_behind(error: Story, running: list[data.Running]) -> bool:
+    """Whether no host serves the release any more in which `error` was last seen."""
+    tag = error.last_tag or error.first_tag
+    served = [
+        place.serving
+        for place in running
+        if place.serving and (place.environment, place.service) == (error.environment, error.service)
+    ]
+    return bool(tag and served) and tag not in served[0]
+
+
 def _on_its_way(rollouts: list[Story]) -> str:
     if len(rollouts) > 1:
         return f"{len(rollouts)} rollouts under way"
     only = rollouts[0]
     change = " → ".join(filter(None, (only.from_tag, only.tag)))
-    return clean(" ".join(filter(None, (only.service, change, f"is on its way in {only.environment}"))))
+    return " ".join(filter(None, (only.service, change, f"is on its way in {only.environment}")))
 
 
 def story_path(story: Story) -> str:
