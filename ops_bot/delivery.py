@@ -37,7 +37,7 @@ LEASE_SECONDS = 20.0
 STUCK_SECONDS = 300.0
 # One message that fails alone is tried again ever less often.
 ALONE_FIRST_SECONDS, ALONE_MAX_SECONDS = 2.0, 600.0
-_BATCH = 100
+_BATCH = 20
 _SUMMARY_MAX = 1_000
 
 
@@ -121,7 +121,8 @@ class Sender:
         if self._last - now > timedelta(seconds=5):
             log.warning("the clock was set back by %s", self._last - now)
             self._ledger.hurry(self.sink.name, now)
-            self._leads_until = None
+            if self._leads_until is not None:
+                self._leads_until = now  # to be renewed by the new time
             for circuit in (self._circuit, *self._lanes.values()):
                 circuit.hurry()
         self._last = now

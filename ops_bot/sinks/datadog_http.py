@@ -8,10 +8,11 @@ a place to plug in another one; all of that happens in the one it brings.
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
 import datadog
 from datadog import api
@@ -55,13 +56,18 @@ class PlainHttp(HTTPClient):
             url = f"{url}?{urlencode(params)}"
         body = data.encode() if isinstance(data, str) else data
         request = Request(url, data=body, headers=headers, method=method)  # noqa: S310  # checked above
-        opener = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
         try:
-            with opener.open(request, timeout=more["timeout"]) as response:
+            with _opener().open(request, timeout=more["timeout"]) as response:
                 return _Answer(response.status, response.read(), response.headers)
         except HTTPError as error:
             with error:
                 raise RefusedByDatadog(error.code, dict(error.headers.items()), _text(error)) from None
+
+
+@cache
+def _opener() -> OpenerDirector:
+    # Once: reading the system's certificates takes longer than a request.
+    return build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
 
 
 def _text(error: HTTPError) -> str:

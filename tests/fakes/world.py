@@ -123,11 +123,11 @@ class World:
 
     # Time.
 
-    def run(self, seconds: float) -> None:
-        """Let the bot work while `seconds` pass."""
+    def run(self, seconds: float, naps_seconds: float = 0) -> None:
+        """Let the bot work while `seconds` pass, `naps_seconds` at least from one turn to the next."""
         end = self.clock.now + timedelta(seconds=seconds)
         while self.clock.now < end:
-            wait = min(sender.step() for sender in self.senders.values())
+            wait = max(naps_seconds, min(sender.step() for sender in self.senders.values()))
             left = (end - self.clock.now).total_seconds()
             # A microsecond more: what is due at a time is not due before it.
             self.clock.advance(min(wait + 1e-6, left) if wait > 0 else 0)
