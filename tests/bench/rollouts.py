@@ -109,7 +109,7 @@ class Timed:
 class Bench:
     """A provisioned fleet of one size, with two releases of each image."""
 
-    def __init__(self, fleet: Fleet, source: Source, hosts: int, images: list[str]) -> None:
+    def __init__(self, fleet: Fleet, source: Source, hosts: int, images: list[str], provision: bool) -> None:
         os.environ["LAB_WEB_HOSTS"] = str(hosts)
         self.fleet = fleet
         services = yaml.safe_load((ROOT / "playbooks/group_vars/all/services.yml").read_text())["services"]
@@ -120,8 +120,8 @@ class Bench:
         }
         self.extra = json.dumps(extra)
         self.ports = {"web": 80, "bench": BENCH["public_port"]}
-        self.need("lab")
-        self.need("site")
+        for playbook in ("lab", "site") if provision else ():
+            self.need(playbook)
         self.hosts = fleet.web_hosts()
         self.addresses = {host: self._address(host) for host in ["lb1", self.hosts[0]]}
         self.tags = {image: [self._release(source, image, number) for number in (1, 2)] for image in images}
@@ -337,6 +337,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--images", default="bench,web", help="web is measured at the first delay only")
     parser.add_argument("--fleet", default="bench")
+    parser.add_argument("--provisioned", action="store_true", help="the fleet is as an earlier bench left it")
     given = parser.parse_args()
     delays = [int(delay) for delay in given.delays.split(",")]
     fleet = Fleet(given.fleet, ROOT / "reports" / "bench", show=lambda line: print(f"  {line}", flush=True))
@@ -344,7 +345,7 @@ def main() -> None:
     source.reset()
     results: list[Timed] = []
     for size in given.hosts.split(","):
-        bench = Bench(fleet, source, int(size), given.images.split(","))
+        bench = Bench(fleet, source, int(size), given.images.split(","), not given.provisioned)
         fleet.show = lambda _line: None
         for delay in delays:
             with Relay(bench.ssh_ports(), delay / 1000) as relay:
