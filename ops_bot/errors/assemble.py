@@ -77,9 +77,9 @@ class Assembler:
         done = self._end(key)
         line = levels.read(text)
         tag = self._units.container(entry, entry.tag or line.tag).tag
-        if line.is_error and line.stack:  # a structured line holds all of it
+        if line.is_error and line.whole:
             line = replace(line, message=_safe(line.message), stack=_safe(line.stack))
-            return [*done, _occurrence(entry, tag, line, f"{line.message}\n{line.stack}")]
+            return [*done, _occurrence(entry, tag, line, f"{line.message}\n{line.stack}".strip())]
         if line.is_error or (line.is_error is None and stack.begins(text)):
             self._pending.put(key, Pending(entry.at, now, entry.host, entry.service, tag, [_safe(text)]))
             if len(self._pending) > _WAITING:

@@ -49,7 +49,7 @@ class Line:
     logger: str = ""
     stack: str = ""  # a traceback that the line carries
     tag: str = ""
-    service: str = ""
+    whole: bool = False  # structured: no further line belongs to it
 
 
 def read(text: str) -> Line:
@@ -80,7 +80,7 @@ def _structured(fields: dict[str, Any]) -> Line:
         logger=str(flat.get("logger") or flat.get("name") or ""),
         stack=stack,
         tag=_name(flat.get("tag")),
-        service=_name(flat.get("service")),
+        whole=True,
     )
 
 

@@ -76,7 +76,7 @@ def note(rollout: Rollout, group: Group, at: datetime) -> Event:
     story = rollout.story
     undo = story.kind == Kind.DEPLOY and story.state == State.FINISHED and group.state != State.RESOLVED
     return Event(
-        id=_id(story.correlation, group.correlation, str(group.sequence)),
+        id=_id(story, group),
         correlation=story.correlation,
         sequence=story.sequence,  # after what the rollout told of itself, and before what it may still tell
         kind=story.kind,
@@ -97,6 +97,7 @@ def note(rollout: Rollout, group: Group, at: datetime) -> Event:
     )
 
 
-def _id(*parts: str) -> str:
-    """One id for one note, however long the names it is about."""
-    return "note:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+def _id(story: Story, group: Group) -> str:
+    """One id for one note, however long the names it is about. Of two of one moment the later one sorts last."""
+    about = hashlib.sha256(f"{story.correlation}\0{group.correlation}".encode()).hexdigest()[:24]
+    return f"note:{about}:{group.sequence:06}"

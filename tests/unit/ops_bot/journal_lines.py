@@ -42,7 +42,7 @@ class Journal:
     def entry(self, message: Any, *, host: str = "web1", **fields: Any) -> str:
         number = next(self._numbers)
         realtime = int(self.now.timestamp() * 1_000_000)
-        monotonic = 1_000_000_000 + int(self.seconds * 1_000_000) + number
+        monotonic = 10**13 + int(self.seconds * 1_000_000) + number
         all_fields = {
             "__CURSOR": f"s=1;i={number:x};b=2;m={monotonic:x};t={realtime:x};x={number:x}",
             "__REALTIME_TIMESTAMP": str(realtime),
