@@ -79,13 +79,19 @@ def happened(story: Story, *, now: datetime, settings: Settings) -> str:
 
 def catch_up(stories: Sequence[Story], *, sink: str, since: datetime, now: datetime, settings: Settings) -> Message:
     """One message for all that happened while `sink` could not be reached since `since`: sums, and what went wrong."""
-    total = Counter((story.kind, story.state) for story in stories)
+    total = Counter((story.kind, _standing(story)) for story in stories)
     sums = [
-        f"{kind.value}: " + ", ".join(f"{number:,} {state.value}" for (k, state), number in total.items() if k == kind)
+        f"{kind.value}: "
+        + ", ".join(f"{number:,} {standing}" for (k, standing), number in sorted(total.items()) if k == kind)
         for kind in Kind
         if any(k == kind for k, _ in total)
     ]
-    troubled = [headline(story, now=now, settings=settings) for story in stories if severity(story) == Severity.ERROR]
+    worst = sorted(
+        (story for story in stories if severity(story) == Severity.ERROR),
+        key=lambda story: words.users(story).harm if story.kind in words.ROLLOUTS else words.Harm.UNSURE,
+        reverse=True,
+    )
+    troubled = [headline(story, now=now, settings=settings) for story in worst]
     facts = {
         "sink": sink,
         "since": since,
@@ -101,6 +107,10 @@ def catch_up(stories: Sequence[Story], *, sink: str, since: datetime, now: datet
         compose.blocks_of("catch_up", facts, settings.time_zone, "", ""),
         metadata,
     )
+
+
+def _standing(story: Story) -> str:
+    return "under way" if story.state in (State.STARTED, State.PROGRESS, State.NOTED) else story.state.value
 
 
 def template_of(story: Story) -> str:

@@ -23,7 +23,7 @@ def routes(ledger: Ledger, settings: Settings, *, clock: Callable[[], datetime] 
         for path, endpoint in (
             ("/", views.home),
             ("/feed", views.feed),
-            ("/history/{environment}/{service:path}", views.history),
+            ("/history", views.history),
             ("/stories/{correlation:path}", views.story),
             ("/static/{name}", views.static),
         )

@@ -170,20 +170,19 @@ class Views:
         }
 
     def _history(self, request: Request, now: datetime) -> dict[str, Any] | None:
-        environment, service = request.path_params["environment"], request.path_params["service"]
-        environment = "" if environment == "-" else environment
+        environment, service = request.query_params.get("environment", ""), request.query_params.get("service", "")
         before = _cursor(request.query_params.get("before", ""))
         found = self._ledger.stories(environment, service, limit=_HISTORY_PAGE + 1, before=before)
         shown = found[:_HISTORY_PAGE]
-        if not shown and before is None:
+        if not service or (not shown and before is None):
             return None
-        more = f"?{urlencode({'before': f'{shown[-1].last_at.isoformat()} {shown[-1].correlation}'})}"
+        last = f"{shown[-1].last_at.isoformat()} {shown[-1].correlation}" if shown else ""
         return {
             "environment": environment,
             "service": service,
             "place": data.running(self._ledger, environment, service),
             "lines": [(story, happened(story, now=now, settings=self._settings)) for story in shown],
-            "more": more if len(found) > len(shown) else "",
+            "more": history_path(environment, service, before=last) if len(found) > len(shown) else "",
             "first": before is None,
         }
 
@@ -265,9 +264,9 @@ def story_path(story: Story) -> str:
     return "/stories/" + quote(story.correlation, safe=":")
 
 
-def history_path(environment: str, service: str) -> str:
+def history_path(environment: str, service: str, **more: str) -> str:
     """Where the history of a service is."""
-    return f"/history/{quote(environment or '-', safe='')}/{quote(service, safe='')}"
+    return f"/history?{urlencode({'environment': environment, 'service': service} | more)}"
 
 
 def _mood(story: Story) -> str:

@@ -51,7 +51,7 @@ def rollout(
         commits=[Commit(revision=f"{number:07x}", author=actor, subject="Fewer queries on the front page")],
         hosts=hosts(before, *names, state="waiting"),
     )
-    ended = {"state": State.FINISHED, "hosts": hosts(tag, *names), "duration_seconds": 4.8} | more
+    ended: dict[str, Any] = {"state": State.FINISHED, "hosts": hosts(tag, *names), "duration_seconds": 4.8} | more
     return [begun, event(key, kind, ended.pop("state"), at + timedelta(seconds=5), **(told | ended))]
 
 
