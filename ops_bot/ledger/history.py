@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, tuple_
 from sqlalchemy import func as sql
 
 from ops_bot.events import ENDED, Event, Kind, Story, fold_order
@@ -20,6 +20,11 @@ Cursor = tuple[datetime, str]  # (last_at, correlation) of the last story of the
 
 # Far below what either database takes in one statement (SQLite: 32,766 variables).
 _MANY = 500
+
+# Made once: making a statement costs more than running it.
+_APPEND = insert(events).returning(events.c.row, sort_by_parameter_order=True)
+_ROWS = select(events.c.id, events.c.row).where(events.c.id.in_(bindparam("some", expanding=True)))
+_STORIES = select(stories).where(stories.c.correlation.in_(bindparam("some", expanding=True)))
 
 Item = TypeVar("Item")
 
@@ -41,9 +46,8 @@ def record(connection: Connection, new: Sequence[Event], now: datetime, plan: Pl
         if event.id not in known:
             fresh.setdefault(event.id, event)
     if fresh:
-        statement = insert(events).returning(events.c.row, sort_by_parameter_order=True)
         rows = connection.scalars(
-            statement,
+            _APPEND,
             [
                 {
                     "id": event.id,
@@ -78,7 +82,7 @@ def _tell_on(connection: Connection, fresh: Sequence[Event], rows: dict[str, int
         by_correlation.setdefault(event.correlation, []).append(event)
     told = {}
     for some in _chunks(list(by_correlation)):
-        for row in connection.execute(select(stories).where(stories.c.correlation.in_(some))):
+        for row in connection.execute(_STORIES, {"some": some}):
             told[row.correlation] = row
     upserts = []
     for correlation, added in by_correlation.items():
@@ -120,10 +124,7 @@ def _plain(text: str) -> str:
 def _rows_of_ids(connection: Connection, ids: set[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for some in _chunks(list(ids)):
-        found |= {
-            row.id: row.row
-            for row in connection.execute(select(events.c.id, events.c.row).where(events.c.id.in_(some)))
-        }
+        found |= {row.id: row.row for row in connection.execute(_ROWS, {"some": some})}
     return found
 
 

@@ -79,20 +79,20 @@ def want(connection: Connection, wanted: Sequence[tuple[Wanted, int]], now: date
         }
         for thing, row in newest.values()
     ]
-    upsert(
-        connection,
-        table,
-        rows,
-        lambda new: {
-            "wanted": new.wanted,
-            "lane": new.lane,
-            "pending": True,
-            "parked": False,  # what was refused then may be taken now
-            "waiting_since": case((table.c.pending, table.c.waiting_since), else_=new.waiting_since),
-            "next_at": case((table.c.pending, table.c.next_at), else_=new.next_at),
-            "attempts": case((table.c.pending, table.c.attempts), else_=0),
-        },
-    )
+    upsert(connection, table, rows, _wanted_anew)
+
+
+def _wanted_anew(new: Any) -> dict[str, Any]:
+    """What becomes of a thing that is wanted once more, as of the row in `new`."""
+    return {
+        "wanted": new.wanted,
+        "lane": new.lane,
+        "pending": True,
+        "parked": False,  # what was refused then may be taken now
+        "waiting_since": case((table.c.pending, table.c.waiting_since), else_=new.waiting_since),
+        "next_at": case((table.c.pending, table.c.next_at), else_=new.next_at),
+        "attempts": case((table.c.pending, table.c.attempts), else_=0),
+    }
 
 
 def due(

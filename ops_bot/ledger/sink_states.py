@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
@@ -43,7 +43,15 @@ def put(connection: Connection, sink: str, new: SinkState) -> None:
         "until": None if new.until is None else micros(new.until),
     }
     row = {"sink": sink, "owner": "", "lease_until": 0} | values
-    upsert(connection, table, [row], lambda _excluded: dict(values))
+    upsert(connection, table, [row], _circuit_of)
+
+
+def _circuit_of(new: Any) -> dict[str, Any]:
+    return {name: new[name] for name in ("state", "reason", "since", "until")}
+
+
+def _lease_of(new: Any) -> dict[str, Any]:
+    return {name: new[name] for name in ("owner", "lease_until")}
 
 
 def lead(connection: Connection, sink: str, owner: str, now: datetime, seconds: float) -> bool:
@@ -56,7 +64,7 @@ def lead(connection: Connection, sink: str, owner: str, now: datetime, seconds: 
             return False
     values = {"owner": owner, "lease_until": micros(now + timedelta(seconds=seconds))}
     new = {"sink": sink, "state": "ok", "reason": "", "since": micros(now), "until": None} | values
-    upsert(connection, table, [new], lambda _new: dict(values))
+    upsert(connection, table, [new], _lease_of)
     return True
 
 
