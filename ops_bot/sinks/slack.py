@@ -186,6 +186,8 @@ class Slack:
         return [
             {"text": rich.text, "blocks": rich.blocks, "metadata": full},
             {"text": simple.text, "blocks": [], "metadata": short},
+            {"text": clip(simple.text, 300), "blocks": [], "metadata": short},
+            # The last resort: shown without it, a message can no longer be found after a doubt.
             {"text": clip(simple.text, 300), "blocks": []},
         ]
 
