@@ -37,6 +37,8 @@ rollback: ops ## Go back to the last good release, or to a tag: SERVICE=web [TAG
 	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/rollback.yml -e service=$(SERVICE) $(if $(TAG),-e tag=$(TAG))
 status: ops ## Show what runs where, and its history [SERVICE=web]
 	$(PLAYBOOK)/status.yml $(if $(SERVICE),-e service=$(SERVICE))
+remove: ops ## Take a service that is no longer in services.yml off its hosts: SERVICE=old
+	$(call need,SERVICE,SERVICE=old)$(PLAYBOOK)/remove.yml -e service=$(SERVICE)
 prune: ops ## Remove what no release needs from hosts and registry [SERVICE=web] [KEEP=3]
 	$(PLAYBOOK)/prune.yml $(if $(SERVICE),-e service=$(SERVICE)) $(if $(KEEP),-e keep=$(KEEP))
 logs: ops ## Read a service's log on all its hosts: SERVICE=web [LINES=100] [SINCE=10m] [FOLLOW=1]
@@ -66,4 +68,4 @@ ops dev:
 engine:
 	@requirements/setup.sh ops engine
 
-.PHONY: help demo lab lab-down site build deploy rollback status prune logs exec maintenance freeze thaw ssh check lint test docs ops dev engine
+.PHONY: help demo lab lab-down site build deploy rollback status remove prune logs exec maintenance freeze thaw ssh check lint test docs ops dev engine

@@ -216,10 +216,21 @@ def test_the_fleets_release_is_what_most_hosts_run_and_the_newest_of_those() -> 
     assert decide.fleet_release([]) is None
 
 
+HOSTVARS: dict[str, Any] = {
+    "web1": {"__service_statuses": {"statuses": {"web": TWO, "old": TWO}, "orphans": ["old"]}},
+    "web2": {"__service_statuses": {"unreachable": True}},
+    "web3": {},
+}
+
+
 def test_gathered() -> None:
-    hostvars: dict[str, Any] = {
-        "web1": {"__service_statuses": {"results": [{"item": "web", "status": TWO}, {"item": "api", "failed": True}]}},
-        "web2": {"__service_statuses": {"unreachable": True}},
-        "web3": {},
-    }
-    assert decide.gathered(["web1", "web2", "web3"], hostvars) == {"web": {"web1": TWO}}
+    assert decide.gathered(["web1", "web2", "web3"], HOSTVARS) == {"web": {"web1": TWO}, "old": {"web1": TWO}}
+    assert decide.mute(["web1", "web2", "web3"], HOSTVARS) == ["web2", "web3"]
+
+
+def test_a_service_that_nothing_deploys_is_shown_with_the_way_to_remove_it() -> None:
+    stray = decide.orphans(["web1", "web2", "web3"], HOSTVARS)
+    assert stray == {"old": ["web1"]}
+    shown = decide.status_table({"old": {"web1": TWO}}, (), stray)
+    assert "old is on web1, where services.yml has no such service" in shown
+    assert "make remove SERVICE=old" in shown

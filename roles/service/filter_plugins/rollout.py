@@ -15,7 +15,7 @@ from ansible.module_utils.tagboat import decide  # noqa: E402  found by the line
 
 
 class FilterModule:
-    """Filters of status reports."""
+    """Filters of status reports and removals."""
 
     def filters(self) -> dict[str, Any]:
         """Name the filters for Ansible."""
@@ -23,5 +23,7 @@ class FilterModule:
             "fleet_release": decide.fleet_release,
             "gathered": decide.gathered,
             "history_table": decide.history_table,
+            "mute": decide.mute,
+            "orphans": decide.orphans,
             "status_table": decide.status_table,
         }

@@ -7,14 +7,14 @@ DOCUMENTATION = r"""
 module: service_release
 short_description: Read what a host runs, or start a release on it, outside of a rollout
 description:
-  - Reports a service, starts a release of it, or takes it in and out of maintenance, see O(step).
+  - Reports a service, starts a release of it, removes it, or takes it in and out of maintenance, see O(step).
   - Safe to kill at any instruction. The host serves a healthy release wherever it is interrupted.
 options:
   step:
     description: What to do.
     type: str
     required: true
-    choices: [status, switch, begin_maintenance, end_maintenance]
+    choices: [status, switch, remove, begin_maintenance, end_maintenance]
   service: {description: Name of the service., type: str, required: true}
   host_name: {description: The inventory's name of this host., type: str, required: true}
   environment_name: {description: Name of the environment., type: str, default: ""}
@@ -37,7 +37,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402  the document
 from ansible.module_utils.tagboat.steps import take  # noqa: E402
 
 ARGUMENTS = {
-    "step": {"required": True, "choices": ["status", "switch", "begin_maintenance", "end_maintenance"]},
+    "step": {"required": True, "choices": ["status", "switch", "remove", "begin_maintenance", "end_maintenance"]},
     "service": {"required": True},
     "host_name": {"required": True},
     "environment_name": {"default": ""},

@@ -164,6 +164,10 @@ class FakeHost(Host):
         settings = (self.files, self.links, self.map, list(self.timers), sorted(self.images), containers)
         return repr(settings)
 
+    def edge_points_to_nothing(self, service: str) -> bool:
+        """Whether the edge knows the service no more, now and after a restart."""
+        return service not in self.map and service not in map_file(self.files[edge.MAP])
+
     def edge_points_to(self, service: str) -> set[str]:
         """What requests go to now, and would after a restart of the edge."""
         return {self.map[service], map_file(self.files[edge.MAP])[service]}
@@ -216,6 +220,16 @@ class FakeHost(Host):
         self._effect(f"exists {path}")
         return path in self.files or path in self.links
 
+    def folders(self, path: str) -> list[str]:
+        self._effect(f"folders {path}")
+        inside = [file.removeprefix(f"{path}/") for file in self.files if file.startswith(f"{path}/")]
+        return sorted({file.split("/")[0] for file in inside if "/" in file})
+
+    def remove_folder(self, path: str) -> None:
+        self._effect(f"remove_folder {path}", OSError)
+        for file in [file for file in self.files if file.startswith(f"{path}/")]:
+            del self.files[file]
+
     def get(self, port: int, path: str, timeout_seconds: float) -> tuple[int, str]:  # noqa: ARG002
         self._effect(f"get {port}{path}", OSError)
         self.pass_time(0.005)
@@ -243,6 +257,8 @@ class FakeHost(Host):
                 return "entry not found."
             self.map[words[3]] = words[4]
             return ""
+        if words[:3] == ["del", "map", edge.MAP]:
+            return "" if self.map.pop(words[3], None) else "entry not found."
         if words[:2] == ["set", "server"]:
             self.marked_up.append(words[2])
             return ""
@@ -323,6 +339,8 @@ class FakeHost(Host):
         raise AssertionError(f"no {argv[0]} on this host")
 
     def _systemctl(self, verb: str, units: list[str]) -> str:
+        if verb == "daemon-reload":
+            return ""
         for unit in units:
             found = UNIT.fullmatch(unit)
             if found and (verb == "restart" or (verb == "start" and not self.running(unit_container(unit)))):
@@ -371,6 +389,8 @@ class FakeHost(Host):
             return "20.10.24"
         if words[:3] == ["image", "ls", "--quiet"]:
             return "0123abc" if words[3] in self.images else ""
+        if words[:2] == ["image", "rm"]:
+            return str(self.images.pop(words[2], ""))
         if words[:2] == ["pull", "--quiet"]:
             if words[2] not in self.registry:
                 raise CommandError("docker pull --quiet failed with 1: manifest unknown")

@@ -111,10 +111,27 @@ def gathered(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, dic
     """Turn the results that `status.yml` registered on each host into service -> host -> status."""
     found: dict[str, dict[str, Status]] = {}
     for host in hosts:
-        for result in (hostvars[host].get("__service_statuses") or {}).get("results", []):
-            if "status" in result:
-                found.setdefault(result["item"], {})[host] = result["status"]
+        for service, status in _told(hostvars[host]).get("statuses", {}).items():
+            found.setdefault(service, {})[host] = status
     return found
+
+
+def orphans(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return service -> hosts where it is and does not belong: it was taken out of the data, or moved."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for service in _told(hostvars[host]).get("orphans", []):
+            found.setdefault(service, []).append(host)
+    return found
+
+
+def mute(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """Name the hosts that did not tell what they run."""
+    return [host for host in hosts if "statuses" not in _told(hostvars[host])]
+
+
+def _told(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    return variables.get("__service_statuses") or {}
 
 
 def verdict(
@@ -165,12 +182,17 @@ def _line(text: str) -> str:
     return line if len(line) <= 120 else line[:117] + "..."
 
 
-def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequence[str] = ()) -> str:
+def status_table(
+    statuses: Mapping[str, Mapping[str, Status]],
+    unreachable: Sequence[str] = (),
+    orphaned: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """Render service x host: tag, digest, since, by whom, health; then what differs from host to host.
 
     Args:
         statuses: service -> host -> status.
         unreachable: hosts that did not answer.
+        orphaned: service -> hosts where it is and does not belong.
     """
     rows = [["SERVICE", "HOST", "TAG", "DIGEST", "SINCE", "BY", "HEALTH"]]
     notes = _frozen(statuses)
@@ -190,7 +212,12 @@ def status_table(statuses: Mapping[str, Mapping[str, Status]], unreachable: Sequ
         if resting := [host for host, status in hosts.items() if status.get("maintenance")]:
             back = f"make maintenance SERVICE={service} STATE=off"
             notes.append(f"{service} is in maintenance on {', '.join(resting)}. To end it: {back}")
-        if len(tags) > 1:
+        if stray := (orphaned or {}).get(service):
+            notes.append(
+                f"{service} is on {', '.join(stray)}, where services.yml has no such service: nothing deploys it there."
+                f" To remove it: make remove SERVICE={service}"
+            )
+        elif len(tags) > 1:
             mix = "; ".join(f"{tag} on {', '.join(names)}" for tag, names in tags.items())
             best = max((tag for tag in tags if tag != "no release"), key=lambda tag: len(tags[tag]))
             notes.append(f"{service} is mixed: {mix}. To mend it: make deploy SERVICE={service} TAG={best}")

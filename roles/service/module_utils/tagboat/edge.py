@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from .host import Host
 
 MAP = "/etc/haproxy/tagboat.map"
@@ -85,6 +87,16 @@ class Edge:
 
     def _entries(self) -> dict[str, str]:
         return lines(self._host.read(MAP) or "")
+
+    def forget(self) -> None:
+        """Send requests nowhere: the service is no more. An edge that does not run forgets when it reads its file."""
+        with self._host.lock("/run/tagboat/edge.lock"):
+            entries = self._entries()
+            if entries.pop(self._service, None) is None:
+                return
+            with contextlib.suppress(OSError):
+                self._host.haproxy(f"del map {MAP} {self._service}")
+            self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
 
     def answers(self) -> dict[str, int]:
         """Count requests and 5xx answers since the edge started, and in the last minute; no edge, nothing counted."""

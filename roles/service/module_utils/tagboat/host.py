@@ -94,6 +94,19 @@ class Host:
         """Tell whether there is something at this path."""
         return os.path.lexists(path)
 
+    def folders(self, path: str) -> list[str]:
+        """Name the folders in a folder; none when it is not there."""
+        try:
+            with os.scandir(path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder and what is in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
     def get(self, port: int, path: str, timeout_seconds: float) -> tuple[int, str]:
         """Ask 127.0.0.1:`port` for `path`; return status and the beginning of the body.
 

@@ -21,6 +21,12 @@ BAD = (FAILED, ROLLED_BACK)
 Release = dict[str, Any]
 
 
+def recorded_services(host: Host) -> list[str]:
+    """Name every service this host's record knows."""
+    text = host.read(PATH)
+    return list(json.loads(text)["services"]) if text else []
+
+
 class Record:
     """The part of a host's release record that belongs to one service."""
 
@@ -79,6 +85,14 @@ class Record:
                 release.update(result=ROLLED_BACK, reason=reason)
         self.live_slot = None
         self._save()
+
+    def forget(self) -> None:
+        """Drop everything known of this service."""
+        with self._host.lock("/run/tagboat/record.lock"):
+            record = self._read()
+            if record["services"].pop(self._service, None) is not None:
+                self._host.write(PATH, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        self.live_slot, self.releases = None, []
 
     def mark(self, release: Release, result: str) -> None:
         """Give a remembered release another result."""

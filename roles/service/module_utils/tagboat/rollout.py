@@ -247,6 +247,27 @@ class Rollout:
         with self._alone():
             return self.edge.end_maintenance(slots.container(self.service, self.record.live_slot or "none"))
 
+    def remove(self) -> None:
+        """Take the service off this host: its containers, unit, configuration, secrets, and what is known of it.
+
+        What is known goes last, so that an interrupted removal still shows in the status and can be repeated.
+
+        Raises:
+            LeaseHeldError: a rollout of it is under way.
+        """
+        with self._at_work():
+            self.init.keep(self.service)
+            self.edge.forget()
+            for name in slots.SLOTS:
+                self.init.disable(self.service, name)
+                self._slot(name).stop()
+                self.host.run(["docker", "rm", "--force", slots.container(self.service, name)], check=False)
+            for image in {release["image"] for release in self.record.releases}:
+                self.host.run(["docker", "image", "rm", image], check=False)  # one that others use stays
+            self.init.forget(self.service)
+            self.host.remove_folder(f"/etc/tagboat/{self.service}")
+            self.record.forget()
+
     def refuse_when_frozen(self) -> None:
         """Let no deploy pass while the environment is frozen, unless a reason was given for going on.
 

@@ -177,6 +177,10 @@ class Init:
         """Make a slot start at boot no more."""
         raise NotImplementedError
 
+    def forget(self, service: str) -> None:
+        """Remove the service's unit."""
+        raise NotImplementedError
+
     def stop_later(self, service: str, slot: str, seconds: float) -> None:
         """Stop a standby slot after a while; an earlier `stop_later` is forgotten."""
         raise NotImplementedError
@@ -214,6 +218,10 @@ class Systemd(Init):
     def disable(self, service: str, slot: str) -> None:
         self._host.remove(f"{self._WANTS}/{service}@{slot}.service")
 
+    def forget(self, service: str) -> None:
+        self._host.remove(self.unit_path(service))
+        self._host.run(["systemctl", "daemon-reload"])
+
     def stop_later(self, service: str, slot: str, seconds: float) -> None:
         self.keep(service)  # the timer's name must be free
         timer = ["systemd-run", "--quiet", "--collect", f"--unit=tagboat-standby-{service}", f"--on-active={seconds}"]
@@ -249,6 +257,10 @@ class Upstart(Init):
 
     def disable(self, service: str, slot: str) -> None:
         self._host.remove(f"/etc/tagboat/{service}/{slot}.boot")
+
+    def forget(self, service: str) -> None:
+        for path in (self.unit_path(service), f"/etc/init/{service}-live.conf"):
+            self._host.remove(path)
 
     def stop_later(self, service: str, slot: str, seconds: float) -> None:  # noqa: ARG002
         self.stop(service, slot)  # upstart has no timers: the standby is kept stopped, which costs its start later

@@ -7,6 +7,7 @@ from typing import Any
 
 from .host import CommandError, Host
 from .lease import LeaseHeldError
+from .record import recorded_services
 from .rollout import Rollout, RolloutError, same
 
 MAINTENANCE = {"begin_maintenance": True, "end_maintenance": False}
@@ -47,6 +48,8 @@ def _dry_step(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
         live = rollout.record.live
         changed = live is None or not same(live, given["release"]) or given["force"]
         return {"changed": changed, "diff": rollout.preview(given["release"])}
+    elif step == "remove":
+        return {"changed": True}
     elif step in MAINTENANCE:
         return {"changed": rollout.edge.in_maintenance() != MAINTENANCE[step]}
     return {}
@@ -77,8 +80,34 @@ def _maintain(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
     return {"changed": rollout.maintain(on=MAINTENANCE[given["step"]])}
 
 
+def _remove(rollout: Rollout, _given: dict[str, Any]) -> dict[str, Any]:
+    rollout.remove()
+    return {"changed": True}
+
+
 def _nothing(_rollout: Rollout, _given: dict[str, Any]) -> dict[str, Any]:
     return {}
+
+
+def statuses(host: Host, host_name: str, services: list[str], only: list[str]) -> dict[str, Any]:
+    """Return what this host runs and ran, of every service that is here, whether it belongs here or not.
+
+    Args:
+        host: this host.
+        host_name: the inventory's name of it.
+        services: what belongs here.
+        only: services to tell of; empty: all of them, orphans included.
+
+    Returns:
+        `statuses`: service -> as `Rollout.status` has it; `orphans`: services that nothing deploys here any more.
+    """
+    here = {*recorded_services(host), *host.folders("/etc/tagboat")}
+    orphans = [] if only else sorted(here - {*services})
+    asked = [name for name in services if not only or name in only]
+    return {
+        "statuses": {name: Rollout(host, name, {}, host_name=host_name).status() for name in [*asked, *orphans]},
+        "orphans": orphans,
+    }
 
 
 STEPS: dict[str, Callable[[Rollout, dict[str, Any]], dict[str, Any]]] = {
@@ -88,6 +117,7 @@ STEPS: dict[str, Callable[[Rollout, dict[str, Any]], dict[str, Any]]] = {
     "watch": _watch,
     "undo": _undo,
     "finish": _nothing,  # what ends every `last` step is all of it
+    "remove": _remove,
     "begin_maintenance": _maintain,
     "end_maintenance": _maintain,
 }
