@@ -1,9 +1,11 @@
 #!/bin/sh
 # Make the project's own Python environment in .venv, installing what the machine lacks for it.
-# Usage: setup.sh ops|dev [engine|postgresql]
-#   ops: to run playbooks; dev: and to test; engine: and to run the local fleet; postgresql: and to test against one
+# Usage: setup.sh ops|dev [engine] [postgresql] [browser]
+#   ops: to run playbooks; dev: and to test; engine: and to run the local fleet; postgresql, browser: and to test with one
 set -eu
 set=$1
+shift
+wanted=" $* "
 root=$(cd "$(dirname "$0")/.." && pwd)
 stamp="$root/.venv/.installed-$set-$(sha256sum "$root/requirements/$set.txt" | cut -c1-16)"
 
@@ -33,18 +35,32 @@ usable_python() {
     done
 }
 
-if [ "${2:-}" = engine ] && ! docker version >/dev/null 2>&1 && ! may_be_root; then
+wants() { case $wanted in *" $1 "*) return 0 ;; esac; return 1; }
+
+if wants engine && ! docker version >/dev/null 2>&1 && ! may_be_root; then
     echo "The local fleet needs a Docker engine: none answers here, and installing one needs root or sudo." >&2
     exit 1
 fi
 
 command -v ssh >/dev/null && command -v ssh-keygen >/dev/null || install openssh-client
 command -v git >/dev/null || install git
-if [ "${2:-}" = postgresql ]; then
+if wants postgresql; then
     # The tests start one of their own; Debian keeps its programs off PATH.
     command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install postgresql
 fi
-[ -e "$stamp" ] && exit 0
+# Ubuntu's package of that name is but a pointer to a snap: there, Playwright's own is taken, below.
+own_browser() { command -v chromium >/dev/null || ! grep -q '^ID=ubuntu' /etc/os-release; }
+if wants browser && own_browser; then
+    command -v chromium >/dev/null || install chromium
+fi
+ready() {
+    if wants browser && ! own_browser; then
+        as_root "$root/.venv/bin/playwright" install-deps chromium >/dev/null
+        "$root/.venv/bin/playwright" install chromium >/dev/null
+    fi
+    exit 0
+}
+[ -e "$stamp" ] && ready
 
 python=$(usable_python)
 if [ -z "$python" ]; then
@@ -66,3 +82,4 @@ rm -f "$root"/.venv/.installed-*
 touch "$stamp"
 # The larger set contains the smaller one.
 [ "$set" = ops ] || touch "$root/.venv/.installed-ops-$(sha256sum "$root/requirements/ops.txt" | cut -c1-16)"
+ready

@@ -38,25 +38,6 @@ class Views:
     def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._ledger, self._settings, self._clock = ledger, settings, clock
         self._zone = ZoneInfo(settings.time_zone)
-        self._templates = Environment(
-            loader=PackageLoader("ops_bot.page"),
-            autoescape=True,
-            finalize=_cleaned,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {
-            "about": words.about,
-            "ago": self._ago,
-            "counted": words.counted,
-            "duration": words.duration,
-            "mood": _mood,
-            "moment": self._moment,
-            "path": story_path,
-            "short_digest": lambda digest: digest.removeprefix("sha256:")[:12],
-        }
-        self._templates.globals |= {"asset": _asset, "history_path": history_path}
 
     def home(self, request: Request) -> Response:
         """Everything at a glance."""
@@ -99,8 +80,14 @@ class Views:
         return HTMLResponse(self._rendered(template, now, {"sinks": sinks} | facts), headers={"ETag": tag})
 
     def _rendered(self, template: str, now: datetime, facts: dict[str, Any]) -> str:
-        known = {"now": now, "channel": self._settings.slack_channel, "posted": bool(self._settings.slack_token)}
-        return self._templates.get_template(template).render(known | facts)
+        known = {
+            "ago": self._ago,
+            "channel": self._settings.slack_channel,
+            "moment": self._moment,
+            "now": now,
+            "posted": bool(self._settings.slack_token),
+        }
+        return _templates().get_template(template).render(known | facts)
 
     def _home(self, request: Request, now: datetime) -> dict[str, Any]:
         environment = request.query_params.get("environment") or None
@@ -208,6 +195,21 @@ class Views:
         seconds = (self._clock() - when).total_seconds()
         said = f"{words.about(seconds)} ago" if seconds >= 0 else f"in {words.about(-seconds)}"
         return Markup(str(_time(when, when.astimezone(self._zone), said)).replace("<time ", "<time data-ago ", 1))  # noqa: S704
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("ops_bot.page"),
+        autoescape=True,
+        finalize=_cleaned,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"about": words.about, "counted": words.counted, "mood": _mood, "path": story_path}
+    made.globals |= {"asset": _asset, "history_path": history_path}
+    return made
 
 
 def _cleaned(value: object) -> object:
