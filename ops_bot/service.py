@@ -154,14 +154,25 @@ class Bot:
         )
 
 
+def listen(settings: Settings) -> socket.socket:
+    """The socket to take connections from. Raises OSError, which names the address."""
+    family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
+    try:
+        return socket.create_server((settings.listen, settings.port), family=family, backlog=_CONNECTIONS)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), f"{settings.listen}:{settings.port}") from error
+
+
 def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. What is accepted is on disk, so that being killed loses nothing either."""
+    """Run until SIGTERM or SIGINT. What is accepted is on disk, so that being killed loses nothing either.
+
+    Raises LedgerError and OSError when it cannot begin.
+    """
+    listener = listen(settings)
     bot = Bot(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             bot.web(),
-            host=settings.listen,
-            port=settings.port,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -175,9 +186,10 @@ def serve(settings: Settings) -> int:
         signal.signal(number, lambda *_: None)
     if settings.token is None:
         log.warning("OPS_BOT_TOKEN is not set: no event is taken")
+    log.info("listening on %s:%d", *listener.getsockname()[:2])
     bot.workers.start()
     try:
-        server.run()
+        server.run(sockets=[listener])
     finally:
         bot.stop()
     return 0 if server.started else 1

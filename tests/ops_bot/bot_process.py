@@ -45,7 +45,6 @@ class BotProcess:
     environment: dict[str, str]
     log: Path
     dies_at: Moment | None = None
-    on_sigterm_drains: bool = True
 
     def start(self) -> BotProcess:
         """Start it."""
