@@ -60,6 +60,8 @@ lint: dev ## Only the linters
 	sh tests/check.sh lint
 test: dev engine ## Everything, from nothing: check, roles, and the whole story on a fleet of its own
 	sh tests/all.sh
+bench-bot: dev ## Measure the ops bot: what it takes, how fast it tells, a million events; EVENTS=100000 for fewer
+	python tests/bench/bot.py $(if $(EVENTS),--events $(EVENTS))
 docs: dev ## Write the roles' README files anew
 	python docs/role_readme.py
 
@@ -68,4 +70,4 @@ ops dev:
 engine:
 	@requirements/setup.sh ops engine
 
-.PHONY: help demo lab lab-down site build deploy rollback status remove prune logs exec maintenance freeze thaw ssh check lint test docs ops dev engine
+.PHONY: help demo lab lab-down site build deploy rollback status remove prune logs exec maintenance freeze thaw ssh check lint test bench-bot docs ops dev engine
