@@ -48,7 +48,7 @@ class Views:
         return self._page(request, "feed.html", self._feed)
 
     def history(self, request: Request) -> Response:
-        """All that happened to one service in one environment."""
+        """All that happened, or what happened to one service in one environment."""
         return self._page(request, "history.html", self._history)
 
     def story(self, request: Request) -> Response:
@@ -82,6 +82,7 @@ class Views:
     def _rendered(self, template: str, now: datetime, facts: dict[str, Any]) -> str:
         known = {
             "ago": self._ago,
+            "page_name": "",
             "channel": self._settings.slack_channel,
             "moment": self._moment,
             "now": now,
@@ -157,17 +158,17 @@ class Views:
         }
 
     def _history(self, request: Request, now: datetime) -> dict[str, Any] | None:
-        environment, service = request.query_params.get("environment", ""), request.query_params.get("service", "")
+        environment, service = request.query_params.get("environment"), request.query_params.get("service")
         before = _cursor(request.query_params.get("before", ""))
         found = self._ledger.stories(environment, service, limit=_HISTORY_PAGE + 1, before=before)
         shown = found[:_HISTORY_PAGE]
-        if not service or (not shown and before is None):
+        if service and not shown and before is None:
             return None
         last = f"{shown[-1].last_at.isoformat()} {shown[-1].correlation}" if shown else ""
         return {
             "environment": environment,
             "service": service,
-            "place": data.running(self._ledger, environment, service),
+            "place": data.running(self._ledger, environment or "", service) if service else None,
             "lines": [(story, happened(story, now=now, settings=self._settings)) for story in shown],
             "more": history_path(environment, service, before=last) if len(found) > len(shown) else "",
             "first": before is None,
@@ -266,9 +267,11 @@ def story_path(story: Story) -> str:
     return "/stories/" + quote(story.correlation, safe=":")
 
 
-def history_path(environment: str, service: str, **more: str) -> str:
-    """Where the history of a service is."""
-    return f"/history?{urlencode({'environment': environment, 'service': service} | more)}"
+def history_path(environment: str | None = None, service: str | None = None, before: str = "") -> str:
+    """Where the history of a service is, or that of everything."""
+    asked = {"environment": environment, "service": service, "before": before or None}
+    query = urlencode({key: value for key, value in asked.items() if value is not None})
+    return f"/history?{query}" if query else "/history"
 
 
 def _mood(story: Story) -> str:

@@ -276,7 +276,7 @@ def bench_history(folder: Path, events: int) -> list[Figure]:
         took = flood(running.port, 0, events, at_once=200, senders=2)
         peak = running.memory_mb("VmHWM")
         pages = {}
-        for path in ("/", "/history", "/feed", "/history?environment=production&service=web", "/story/deploy:bench-7"):
+        for path in ("/", "/history", "/feed", "/history?environment=production&service=web", "/stories/deploy:bench-7"):
             seconds = []
             for _ in range(30):
                 begun = time.perf_counter()
