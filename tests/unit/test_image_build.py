@@ -238,11 +238,11 @@ def test_an_unknown_parent() -> None:
 
 
 def test_definitions() -> None:
-    given = {"web": None, "base": {"path": "docker/base"}, "far": {"git": "https://example.org/far.git"}}
+    given = {"web": None, "base": {"path": "docker/base", "also": ["lib"]}, "far": {"git": "https://example.org/far.git"}}
     assert image_source.check_definitions(given) == {
-        "web": {"git": "", "path": "images/web"},
-        "base": {"git": "", "path": "docker/base"},
-        "far": {"git": "https://example.org/far.git", "path": ""},
+        "web": {"git": "", "path": "images/web", "also": []},
+        "base": {"git": "", "path": "docker/base", "also": ["lib"]},
+        "far": {"git": "https://example.org/far.git", "path": "", "also": []},
     }
 
 
@@ -250,8 +250,10 @@ def test_definitions() -> None:
     ("definitions", "text"),
     [
         ({}, "no images are declared"),
-        ({"web": {"gti": "x"}}, r"images.web: unknown key gti; known: git, path; did you mean git\?"),
+        ({"web": {"gti": "x"}}, r"images.web: unknown key gti; known: git, path, also; did you mean git\?"),
         ({"web": {"path": "../x"}}, "not a path inside the repository"),
+        ({"web": {"also": ["../x"]}}, "images.web.also is not a path inside the repository"),
+        ({"web": {"also": "x"}}, "images.web.also is not a list of paths"),
         ({"web": {"git": "--upload-pack=x"}}, "not a Git URL"),
         ({"Web": {}}, "cannot name an image"),
     ],
@@ -301,7 +303,7 @@ def test_the_source_is_what_git_says(repository: Path) -> None:
     assert [one["subject"] for one in web["commits"]] == ["Say | hello"]
     assert web["spec"] == {"parent": "base"}
     assert warnings == ["1 uncommitted changes in images/web are not part of this build"]
-    assert far == {"image": "far", "git": "https://example.org/far.git", "path": "", "ref": ""}
+    assert far == {"image": "far", "git": "https://example.org/far.git", "path": "", "also": [], "ref": ""}
 
 
 def test_an_unknown_ref_and_a_folder_that_is_not_there(repository: Path) -> None:

@@ -21,7 +21,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-KNOWN_KEYS = ("git", "path")
+KNOWN_KEYS = ("git", "path", "also")
 _LOG_FORMAT = "%H%x1f%an <%ae>%x1f%s%x1f%cI"
 _COMMITS_KEPT = 20
 
@@ -31,11 +31,11 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def check_definitions(definitions: Any) -> dict[str, dict[str, str]]:
-    """`images` as declared in group_vars: name -> {git, path}, both optional."""
+def check_definitions(definitions: Any) -> dict[str, dict[str, Any]]:
+    """`images` as declared in group_vars: name -> {git, path, also}, all optional."""
     if not isinstance(definitions, dict) or not definitions:
         raise ValueError("no images are declared; declare them in group_vars/all/images.yml")
-    checked: dict[str, dict[str, str]] = {}
+    checked: dict[str, dict[str, Any]] = {}
     for name, raw in definitions.items():
         # The name becomes part of image references, paths and container names.
         if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", name):
@@ -46,17 +46,23 @@ def check_definitions(definitions: Any) -> dict[str, dict[str, str]]:
             if key not in KNOWN_KEYS:
                 near = nearest(str(key), list(KNOWN_KEYS))
                 raise ValueError(f"images.{name}: unknown key {key}; known: {', '.join(KNOWN_KEYS)}{near}")
+            if key == "also":
+                continue
             if not isinstance(value, str) or not value or (key == "git" and value.startswith("-")):
                 raise ValueError(f"images.{name}.{key} is not a {'Git URL' if key == 'git' else 'path'}")
         git = (raw or {}).get("git", "")
         path = (raw or {}).get("path", "" if git else f"images/{name}")
-        if path.startswith(("/", "-")) or ".." in Path(path).parts:
-            raise ValueError(f"images.{name}.path is not a path inside the repository")
-        checked[name] = {"git": git, "path": path}
+        also = (raw or {}).get("also", [])
+        if not isinstance(also, list) or not all(isinstance(one, str) and one for one in also):
+            raise ValueError(f"images.{name}.also is not a list of paths")
+        for key, one in (("path", path), *(("also", one) for one in also)):
+            if one.startswith(("/", "-")) or ".." in Path(one).parts:
+                raise ValueError(f"images.{name}.{key} is not a path inside the repository")
+        checked[name] = {"git": git, "path": path, "also": list(also)}
     return checked
 
 
-def check_wanted(wanted: Any, definitions: dict[str, dict[str, str]]) -> list[str]:
+def check_wanted(wanted: Any, definitions: dict[str, dict[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(str(name).strip() for name in wanted if str(name).strip()))
     known = ", ".join(sorted(definitions))
     if not names:
@@ -97,20 +103,20 @@ class Repository:
             return Path(self.folder).resolve().name
         return re.sub(r"(?<=://)[^/@]+@", "", url)
 
-    def commits(self, revision: str, path: str, count: int) -> list[dict[str, str]]:
-        text = self.ask("log", f"--max-count={count}", f"--format={_LOG_FORMAT}", revision, "--", path)
+    def commits(self, revision: str, paths: list[str], count: int) -> list[dict[str, str]]:
+        text = self.ask("log", f"--max-count={count}", f"--format={_LOG_FORMAT}", revision, "--", *paths)
         rows = [line.split("\x1f") for line in text.splitlines() if line.count("\x1f") == 3]
         return [dict(zip(("revision", "author", "subject", "date"), row, strict=True)) for row in rows]
 
-    def uncommitted(self, path: str) -> int:
-        return len(self.ask("status", "--porcelain", "--", path).splitlines())
+    def uncommitted(self, paths: list[str]) -> int:
+        return len(self.ask("status", "--porcelain", "--", *paths).splitlines())
 
     def has(self, revision: str, path: str) -> bool:
         return bool(self.ask("ls-tree", "-d", "--name-only", revision, path).strip())
 
 
 def describe(
-    repository: Repository, definitions: dict[str, dict[str, str]], wanted: list[str], ref: str
+    repository: Repository, definitions: dict[str, dict[str, Any]], wanted: list[str], ref: str
 ) -> tuple[list[dict[str, Any]], list[str], str]:
     """Sources of all images, warnings, and the revision that is sent (empty: none of them is ours)."""
     sources: list[dict[str, Any]] = []
@@ -118,7 +124,7 @@ def describe(
     own = [name for name, one in definitions.items() if not one["git"]]
     # A ref of another repository need not exist in this one.
     revision = repository.resolve(ref if set(own) & set(wanted) and ref else "HEAD") if own else ""
-    head = repository.commits(revision, ".", 1)[0] if own else {}
+    head = repository.commits(revision, ["."], 1)[0] if own else {}
     for name, one in definitions.items():
         if one["git"]:
             sources.append({"image": name, **one, "ref": ref if name in wanted else ""})
@@ -135,14 +141,15 @@ def describe(
                 "revision": revision,
                 "author": head["author"],
                 "subject": head["subject"],
-                "commits": repository.commits(revision, one["path"], _COMMITS_KEPT) if exists else [],
+                "commits": repository.commits(revision, [one["path"], *one["also"]], _COMMITS_KEPT) if exists else [],
                 "spec": read_spec(repository, revision, one["path"]) if exists else None,
                 "exists": exists,
             }
         )
-        changes = repository.uncommitted(one["path"]) if name in wanted else 0
+        changes = repository.uncommitted([one["path"], *one["also"]]) if name in wanted else 0
         if changes:
-            warnings.append(f"{changes} uncommitted changes in {one['path']} are not part of this build")
+            where = ", ".join([one["path"], *one["also"]])
+            warnings.append(f"{changes} uncommitted changes in {where} are not part of this build")
     return sources, warnings, revision
 
 
@@ -174,7 +181,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             Display().warning(warning)
         who = getpass.getuser()
         result.update(run=run, wanted=wanted, sources=sources, revision=revision, warnings_shown=warnings, who=who)
-        paths = [source["path"] for source in sources if not source["git"] and source["exists"]]
+        sent = [source for source in sources if not source["git"] and source["exists"]]
+        paths = sorted({path for source in sent for path in (source["path"], *source["also"])})
         if paths and not self._task.check_mode:
             self._send(repository, revision, paths, f"{arguments['work_dir']}/runs/{run}/", task_vars or {})
         result["changed"] = False

@@ -22,6 +22,7 @@ class Source:
 
     image: str
     path: str
+    also: list[str] = field(default_factory=list)
     git: str = ""
     ref: str = ""
     url: str = ""
@@ -31,6 +32,11 @@ class Source:
     commits: list[dict[str, str]] = field(default_factory=list)
     spec: Any = None
     exists: bool = True
+
+    @property
+    def paths(self) -> list[str]:
+        """What the image is built from, in its repository."""
+        return [self.path or ".", *self.also]
 
     @property
     def shown(self) -> str:
@@ -48,8 +54,8 @@ def parse_log(text: str) -> list[dict[str, str]]:
     return [dict(zip(("revision", "author", "subject", "date"), row, strict=True)) for row in rows]
 
 
-def log_command(revision: str, path: str, count: int = COMMITS_KEPT) -> list[str]:
-    return ["log", f"--max-count={count}", f"--format={_LOG_FORMAT}", revision, "--", path or "."]
+def log_command(revision: str, paths: list[str], count: int = COMMITS_KEPT) -> list[str]:
+    return ["log", f"--max-count={count}", f"--format={_LOG_FORMAT}", revision, "--", *paths]
 
 
 class Mirrors:
@@ -79,15 +85,15 @@ class Mirrors:
             known = ", ".join(names.split()[:10])
             raise BuildError("checkout", f"{source.url} has no ref {source.ref}; it has {known}{near}")
         source.revision = revision.strip()
-        newest = parse_log(self._ask(mirror, log_command(source.revision, "", 1))[1])
+        newest = parse_log(self._ask(mirror, log_command(source.revision, ["."], 1))[1])
         source.author, source.subject = newest[0]["author"], newest[0]["subject"]
-        source.commits = parse_log(self._ask(mirror, log_command(source.revision, source.path))[1])
+        source.commits = parse_log(self._ask(mirror, log_command(source.revision, source.paths))[1])
         code, text = self._ask(mirror, ["show", f"{source.revision}:{Path(source.path) / 'image.yml'}"])
         source.spec = read_yaml(source.image, text) if code == 0 else None
 
     def export(self, source: Source, archive: Path) -> None:
         """The checkout as a tar file."""
-        words = ["archive", "--format=tar", f"--output={archive}", source.revision, source.path or "."]
+        words = ["archive", "--format=tar", f"--output={archive}", source.revision, *source.paths]
         self._git(source, "checkout", self._mirror(source), words)
 
     def _mirror(self, source: Source) -> Path:
@@ -103,13 +109,15 @@ class Mirrors:
 
 
 def unpack(programs: Programs, source: Source, archive: Path, target: Path) -> Path:
-    """The folder to build: `source.path` of the archive and nothing else."""
+    """The folder to build: `source.path` of the archive, with what `source.also` names in it, and nothing else."""
     target.mkdir(mode=0o700, parents=True)
     words = ["tar", "--extract", f"--file={archive}", f"--directory={target}", "--no-same-owner"]
-    programs.run("checkout", [*words, *([source.path] if source.path else [])])
+    programs.run("checkout", [*words, *(source.paths if source.path else [])])
     folder = target / source.path
     if not (folder / "Dockerfile").is_file():
         raise BuildError("checkout", f"{source.path or 'the repository'} has no Dockerfile at {source.revision[:7]}")
+    for path in source.also if source.path else []:
+        (target / path).replace(folder / Path(path).name)
     return folder
 
 
