@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from ops_bot.sinks.plan import severity
 __all__ = ["Message", "catch_up", "happened", "headline", "plain", "render", "reply"]
 
 LATE_SECONDS = 60  # sent later than this after it happened, a message says so
+SLOW_SECONDS = 60  # below that no rollout is worth a word about its pace
 _MARKS = {
     State.NEW: "🆕",
     State.ONGOING: "🔸",
@@ -142,7 +143,7 @@ def _facts(story: Story, now: datetime, settings: Settings) -> dict[str, Any]:
         "ended": ended,
         "started_at": started,
         "took": took,
-        "unheard": max(timedelta(0), now - story.last_at).total_seconds(),
+        "slow": _slow(story, now),
         "users": meaning.sentence,
         "harm": int(meaning.harm),
         "loud": loud[0] if loud else None,
@@ -161,6 +162,13 @@ def _facts(story: Story, now: datetime, settings: Settings) -> dict[str, Any]:
         "error_marks": _MARKS | {state: "🔸" for state in State if state not in _MARKS},
         "page": page_of(story, settings),
     }
+
+
+def _slow(story: Story, now: datetime) -> float:
+    """The seconds a rollout has taken so far, when that is much more than usual; else 0."""
+    so_far = (now - (story.started_at or story.first_at)).total_seconds()
+    usual = story.expected_seconds or 0
+    return so_far if story.state not in ENDED and usual and so_far > max(SLOW_SECONDS, 2 * usual) else 0
 
 
 def _late(delayed_seconds: float, cause: str) -> str:

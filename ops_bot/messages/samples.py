@@ -218,7 +218,14 @@ _SAMPLES: dict[str, Callable[[datetime], Sample]] = {
         story(now, _DEPLOY | {"ago": 872}, _REFUSED | {"ago": 840}), delayed_seconds=840
     ),
     "deploy-lost": lambda now: Sample(
-        story(now, _DEPLOY | {"ago": 4000, "hosts": []}, {"ago": 3700, "state": State.LOST})
+        story(
+            now,
+            _DEPLOY | {"ago": 4000, "hosts": []},
+            {
+                "state": State.LOST,
+                "error": f"nothing was heard of it since {now - timedelta(seconds=4000):%Y-%m-%d %H:%M:%S} UTC",
+            },
+        )
     ),
     "rollback-started": lambda now: Sample(story(now, _ROLLBACK)),
     "rollback-finished": lambda now: Sample(
@@ -355,10 +362,10 @@ _SAMPLES: dict[str, Callable[[datetime], Sample]] = {
             {
                 "kind": Kind.ALERT,
                 "correlation": "alert:outbox:datadog",
-                "service": "",
                 "state": State.STARTED,
-                "title": "37 events wait for Datadog, the oldest for 12 min",
-                "reason": "it answers 429. Nothing is lost",
+                "service": "ops_bot",
+                "title": "Datadog takes nothing for 12 min: 37 messages waiting",
+                "error": "429 Too Many Requests",
                 "next_command": "ops-bot outbox",
             },
         )

@@ -108,7 +108,7 @@ def test_the_text_says_all_that_the_first_block_says(case: str) -> None:
 @pytest.mark.parametrize("case", STORIES)
 def test_every_first_line_tells_of_the_users_and_what_to_do(case: str) -> None:
     line = words(parse(message_of(case).text))
-    if case not in ("alert", "hostile", "error-resolved"):
+    if case not in ("hostile", "error-resolved"):
         assert re.search(r"user|each host serves|serves? |nothing is switched|what serves", line)
     if case != "build-failed":  # whose mending is no command of ours
         assert re.search(r"Nothing to do\.|(Next|Roll back|To go back|To lift it): \S", line)
@@ -159,8 +159,8 @@ def test_every_first_line_tells_of_the_users_and_what_to_do(case: str) -> None:
             "Roll back: make rollback SERVICE=web",
         ),
         (
-            {"state": State.LOST, "at": NOW - timedelta(minutes=61)},
-            "❌ production · web v65 was lost: nothing heard of it for 1 h – what serves is not known. "
+            {"state": State.LOST, "error": "nothing was heard of it since 17:00:00 UTC"},
+            "❌ production · web v65 was lost: nothing was heard of it since 17:00:00 UTC – what serves is not known. "
             "Next: make status ENV=production SERVICE=web",
         ),
         (
@@ -172,6 +172,15 @@ def test_every_first_line_tells_of_the_users_and_what_to_do(case: str) -> None:
 )
 def test_what_a_rollout_says_first(fields: dict[str, Any], expected: str) -> None:
     assert said(told(**fields)) == expected
+
+
+def test_a_rollout_that_takes_much_longer_than_usual_says_so() -> None:
+    begun = {"state": State.PROGRESS, "step": "pull", "expected_seconds": 5.1}
+    assert "slower" not in said(told(**begun, at=NOW - timedelta(seconds=50)))
+    assert said(told(**begun, at=NOW - timedelta(seconds=190))) == (
+        "▶ production · web v64 → v65 on its way, now at “pull”, slower than usual: 3 min 10 s so far instead of 5.1 s "
+        "– each host serves v64 until v65 is healthy there."
+    )
 
 
 def test_an_error_after_a_good_deploy_changes_what_its_message_says_first() -> None:
