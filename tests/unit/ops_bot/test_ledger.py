@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -225,6 +226,29 @@ def test_stories_are_found_by_what_they_are_about(ledger: Ledger) -> None:
     assert found(unfinished=True) == ["build:3", "deploy:2", "deploy:1"]
     assert found(limit=1) == ["deploy:4"]
     assert ledger.services() == [("production", "web"), ("staging", "eval_worker"), ("staging", "web")]
+
+
+def test_what_starts_says_how_long_it_usually_takes(ledger: Ledger) -> None:
+    def deploy(number: int, seconds: float, **fields: object) -> None:
+        name = f"deploy:{number}"
+        ended = event(name, State.FINISHED, 1, duration_seconds=seconds).model_copy(update=fields)
+        ledger.record([event(name), ended])
+
+    def said(name: str, **fields: Any) -> float | None:
+        ledger.record([event(name, **fields)])
+        story = ledger.story(name)
+        assert story is not None
+        return story.expected_seconds
+
+    deploy(1, 4.0)
+    deploy(2, 6.0)
+    assert said("deploy:early") is None, "two are no habit"
+    deploy(3, 900.0)
+    deploy(4, 1.0, state=State.FAILED)
+    assert said("deploy:now") == 6.0, "the median; what failed says nothing"
+    assert said("deploy:known", expected_seconds=7) == 7
+    assert said("deploy:elsewhere", environment="production") is None
+    assert said("rollback:1", kind=Kind.ROLLBACK) is None
 
 
 def test_pages_hold_every_story_once_even_those_of_one_moment(ledger: Ledger) -> None:
