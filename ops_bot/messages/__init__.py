@@ -144,6 +144,7 @@ def _facts(story: Story, now: datetime, settings: Settings) -> dict[str, Any]:
         "started_at": started,
         "took": took,
         "slow": _slow(story, now),
+        "look": words.make("status", story, SERVICE=story.service),
         "users": meaning.sentence,
         "harm": int(meaning.harm),
         "loud": loud[0] if loud else None,

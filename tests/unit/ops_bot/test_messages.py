@@ -179,7 +179,7 @@ def test_a_rollout_that_takes_much_longer_than_usual_says_so() -> None:
     assert "slower" not in said(told(**begun, at=NOW - timedelta(seconds=50)))
     assert said(told(**begun, at=NOW - timedelta(seconds=190))) == (
         "▶ production · web v64 → v65 on its way, now at “pull”, slower than usual: 3 min 10 s so far instead of 5.1 s "
-        "– each host serves v64 until v65 is healthy there."
+        "– each host serves v64 until v65 is healthy there. Next: make status ENV=production SERVICE=web"
     )
 
 
