@@ -33,8 +33,8 @@ POLL_SECONDS = 1.0
 # One attempt may take that long, all its requests together; the lease has to outlive it.
 DEADLINE_SECONDS = 12.0
 LEASE_SECONDS = 20.0
-# A sink that has taken nothing for longer is worth a message elsewhere.
-STUCK_SECONDS = 300.0
+# A sink that has taken nothing for longer is worth a message elsewhere; one that refuses us, after the second look.
+STUCK_SECONDS = {"slow": 300.0, "paused": 20.0}
 # One message that fails alone is tried again ever less often.
 ALONE_FIRST_SECONDS, ALONE_MAX_SECONDS = 2.0, 600.0
 _BATCH = 20
@@ -206,11 +206,11 @@ class Sender:
             case Retry(error, after):
                 self._ledger.retry(delivery, now + timedelta(seconds=own), error)
                 self._circuit.failed(error, now, after)
-            case Ambiguous(error):
+            case Ambiguous(error, after):
                 wait = max(self.sink.doubt_seconds, alone if outcome.alone else own)
                 self._ledger.ambiguous(delivery, now + timedelta(seconds=wait), error)
                 if not outcome.alone:
-                    self._circuit.failed(error, now)
+                    self._circuit.failed(error, now, after)
             case Pause(error, lane):
                 self._ledger.retry(delivery, now, error)
                 (self._lane(delivery.lane) if lane else self._circuit).refused(error, now)
@@ -242,7 +242,7 @@ class Sender:
 
     def _notice(self, circuit: Circuit, lane: str, now: datetime) -> None:
         name, state, since = self.sink.name, circuit.state.state, circuit.state.since
-        if state == "ok" or since is None or (state == "slow" and (now - since).total_seconds() < STUCK_SECONDS):
+        if state == "ok" or since is None or (now - since).total_seconds() < STUCK_SECONDS[state]:
             return
         if self._ledger.event(notices.stuck_id(name, lane, since)) is None:
             backlog, environment = self._ledger.backlog(name), self._settings.environment_name

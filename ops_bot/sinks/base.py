@@ -50,6 +50,7 @@ class Ambiguous:
     """Nobody knows whether it was done. `alone`: the trouble is with this one."""
 
     error: str
+    after_seconds: float | None = None  # what the other side asked for
     alone: bool = False
 
 

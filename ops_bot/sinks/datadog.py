@@ -134,11 +134,10 @@ class Datadog:
 
     def _judge(self, refusal: RefusedByDatadog, now: datetime) -> Failure:
         said = scrub(str(refusal))
+        after = retry_after_seconds(refusal.headers.get("retry-after"), now)
         if refusal.status == 429:
-            headers = refusal.headers
-            asked = retry_after_seconds(headers.get("retry-after"), now)
             # Seconds until the period begins anew (docs.datadoghq.com/api/latest/rate-limits).
-            return Retry(said, asked or retry_after_seconds(headers.get("x-ratelimit-reset"), now))
+            return Retry(said, after or retry_after_seconds(refusal.headers.get("x-ratelimit-reset"), now))
         if refusal.status in (401, 403):
             return Pause(f"{said}: set OPS_BOT_DATADOG_API_KEY (and _APP_KEY) to keys that are valid at this site")
         if refusal.status in (400, 413):
@@ -146,7 +145,7 @@ class Datadog:
         if refusal.status in (404, 405) or 300 <= refusal.status < 400:
             return Pause(f"{said}: is OPS_BOT_DATADOG_URL the address of your site's API?")
         if refusal.status == 408 or refusal.status >= 500:
-            return Ambiguous(said)
+            return Ambiguous(said, after)
         return Retry(said, alone=True)
 
 

@@ -5,6 +5,7 @@ The library's own loses what we need (the status, Retry-After), follows redirect
 a place to plug in another one; all of that happens in the one it brings.
 """
 
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,5 +90,6 @@ def configure(url: str, api_key: str, app_key: str, timeout_seconds: float = TIM
         timeout=timeout_seconds,
         max_retries=0,
     )
+    logging.getLogger("datadog.api").setLevel(logging.WARNING)  # it would note every request
     api._application_key = app_key or None
     APIClient._http_client = PlainHttp

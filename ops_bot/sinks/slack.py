@@ -19,9 +19,10 @@ from ops_bot.ledger import Delivery
 from ops_bot.messages import Message, catch_up, plain, render, reply
 from ops_bot.settings import Settings
 from ops_bot.sinks import slack_errors
-from ops_bot.sinks.base import Absent, Bucket, Failure, Found, Job, Outcome, Pause, Refused, Retry, Sent
+from ops_bot.sinks.base import Absent, Bucket, Failure, Found, Job, Outcome, Refused, Retry, Sent
 from ops_bot.sinks.plan import reply_state
 from ops_bot.sinks.slack_errors import Meaning, No
+from ops_bot.sinks.slack_search import Channels, find
 from ops_bot.text import clip
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ POSTS_PER_SECOND = 1.0
 EDITS_PER_SECOND, EDITS_AT_ONCE = 45 / 60, 5
 # How far our clock and Slack's may be apart without a message being overlooked.
 CLOCKS_APART = timedelta(hours=24)
-PAGE = 200
-
-_ID = re.compile(r"[CDG][A-Z0-9]{8,}")
 Answer = dict[str, Any] | No | Failure
 
 
@@ -61,7 +59,7 @@ class Slack:
         )
         self._posts: dict[str, Bucket] = {}
         self._edits = Bucket(EDITS_PER_SECOND, EDITS_AT_ONCE)
-        self._ids: dict[str, str] = {}
+        self._channels = Channels(self._client)
 
     def wait_seconds(self, delivery: Delivery, now: datetime) -> float:
         """Posts are paced by channel, edits over all of them."""
@@ -84,7 +82,7 @@ class Slack:
     def reconcile(self, job: Job, now: datetime) -> Found | Absent | Failure:
         """Look in the channel (and in the thread, for a reply) whether the message of `job.delivery` is there."""
         since = (job.delivery.attempt_started or now) - CLOCKS_APART
-        channel = self._channel_id(job.delivery.lane, now)
+        channel = self._channels.id_of(job.delivery.lane, now)
         if not isinstance(channel, str):
             return channel
         head = job.parent.ref if job.parent else None
@@ -108,7 +106,7 @@ class Slack:
             job,
             now,
             lambda content: self._client.chat_postMessage(
-                channel=self._ids.get(job.delivery.lane, job.delivery.lane),
+                channel=self._channels.known(job.delivery.lane),
                 unfurl_links=False,
                 unfurl_media=False,
                 parse="none",
@@ -121,7 +119,7 @@ class Slack:
             return self._post(job, None, now)
         if not isinstance(answer, dict):
             return _refused(answer)
-        self._ids[job.delivery.lane] = answer["channel"]
+        self._channels.learn(job.delivery.lane, answer["channel"])
         return Sent(
             {
                 "channel": answer["channel"],
@@ -208,62 +206,10 @@ class Slack:
             return Message(text=_bare(job.story, self._settings.page_url), blocks=[], metadata={})
 
     def _find(
-        self,
-        job: Job,
-        source: Callable[..., SlackResponse],
-        where: dict[str, Any],
-        since: datetime,
-        now: datetime,
+        self, job: Job, source: Callable[..., SlackResponse], where: dict[str, str], since: datetime, now: datetime
     ) -> Found | Absent | Failure:
-        cursor, found = "", list[dict[str, Any]]()
-        oldest = f"{since.timestamp():.6f}"
-        while True:
-            asked = where | {"oldest": oldest, "limit": PAGE, "include_all_metadata": True}
-            if cursor:
-                asked["cursor"] = cursor
-            answer = slack_errors.call(partial(source, **asked), now, messages=list)
-            if isinstance(answer, No):
-                return Absent() if answer.meaning == Meaning.NO_THREAD else Retry(answer.error)
-            if not isinstance(answer, dict):
-                return answer
-            found += [message for message in answer["messages"] if _key(message) == job.delivery.key]
-            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
-            if not cursor:
-                break
-        if not found:
-            return Absent()
-        newest = max(found, key=lambda message: float(message["ts"]))
-        state = newest["metadata"]["event_payload"].get("state", "")
-        ref = {"channel": where["channel"], "ts": newest["ts"], "lane": job.delivery.lane, "state": state}
-        return Found(ref | ({"thread_ts": newest["thread_ts"]} if "thread_ts" in newest else {}))
-
-    def _channel_id(self, lane: str, now: datetime) -> str | Failure:
-        """The id of a channel, which everything but posting asks for."""
-        if _ID.fullmatch(lane):
-            return lane
-        cursor = ""
-        while lane not in self._ids:
-            listing = partial(
-                self._client.conversations_list,
-                types="public_channel,private_channel",
-                limit=PAGE,
-                cursor=cursor or None,
-            )
-            answer = slack_errors.call(listing, now, channels=list)
-            if not isinstance(answer, dict):
-                return Retry(answer.error) if isinstance(answer, No) else answer
-            self._ids |= {f"#{channel['name']}": channel["id"] for channel in answer["channels"]}
-            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
-            if not cursor and lane not in self._ids:
-                if f"#{lane}" in self._ids:
-                    return self._ids[f"#{lane}"]
-                return Pause(f"channel_not_found: there is no {lane}, or the app does not see it", lane=True)
-        return self._ids[lane]
-
-
-def _key(message: dict[str, Any]) -> str:
-    payload = (message.get("metadata") or {}).get("event_payload") or {}
-    return str(payload.get("key", ""))
+        looked = find(source, where, job.delivery.key, since, now)
+        return Found(looked.ref | {"lane": job.delivery.lane}) if isinstance(looked, Found) else looked
 
 
 def _refused(answer: No | Failure) -> Failure:

@@ -114,7 +114,7 @@ def _refusal(response: Any, now: datetime) -> No | Failure:
         return Retry(f"429 {error}".strip()[:200], after)
     # No page of a proxy, and no half of an answer, looks like the name of an error.
     if status >= 500 or not re.fullmatch(r"[a-z0-9_]{1,80}", error):
-        return Ambiguous(_short(f"{status} {error}"))
+        return Ambiguous(_short(f"{status} {error}"), after)
     return judge(error, after)
 
 
@@ -125,7 +125,7 @@ def judge(error: str, after_seconds: float | None = None) -> No | Failure:
         case Meaning.LATER:
             return Retry(said, _SLOW.get(error) if after_seconds is None else after_seconds)
         case Meaning.DOUBT:
-            return Ambiguous(said)
+            return Ambiguous(said, after_seconds)
         case Meaning.APP:
             return Pause(said)
         case Meaning.CHANNEL:

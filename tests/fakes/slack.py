@@ -237,6 +237,8 @@ class FakeSlack(FakeServer):
 
     def _list(self, values: dict[str, Any]) -> dict[str, Any]:
         self._needs("channels:read")
+        if "private_channel" in str(values.get("types", "")):
+            self._needs("groups:read")
         rows = [
             {"id": id_, "name": name, "is_archived": name in self.archived, "is_member": True}
             for id_, name in self.channels.items()

@@ -323,6 +323,28 @@ def test_rights_to_read_that_are_missing_stop_it_rather_than_double(world: World
     world.assert_told()
 
 
+def test_503_waits_as_long_as_it_is_told(world: World) -> None:
+    began = world.clock.now
+    world.slack.fail(status(503, Retry_After="120"), on=POST)
+    world.tell()
+    world.catch_up()
+    times = [request.at for request in world.slack.requests]
+    assert 120 <= (times[1] - began).total_seconds() <= 125
+    world.assert_told()
+
+
+@pytest.mark.parametrize("lane", ["#random", "random", "C0000000003"])
+def test_a_channel_may_be_given_by_name_or_id(tmp_path: Path, lane: str) -> None:
+    with World(tmp_path, slack_channel=lane) as world:
+        world.slack.fail(ACCEPT_THEN_RESET, on=POST)
+        world.tell()
+        world.run(5)
+        world.tell(state=State.FAILED)
+        world.catch_up()
+        assert [seen.key for seen in world.slack.seen("random")] == ["deploy:1", "deploy:1#failed"]
+        world.assert_told()
+
+
 # Messages that people, or Slack, do away with.
 
 
