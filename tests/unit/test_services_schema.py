@@ -34,6 +34,7 @@ def test_defaults() -> None:
         "health": {"path": "/healthz", "ready_seconds": 3, "interval_seconds": 0.2, "deadline_seconds": 30},
         **{"env": {}, "secrets": [], "command": [], "migrate": []},
         **{"memory_mb": 256, "pids": 256, "read_only": True, "overlap": True},
+            **{"reads": [], "groups": [], "balanced": True},
         **{"drain_seconds": 30, "stop_seconds": 10, "standby_seconds": 600, "keep_releases": 5, "rollout": {}},
     }
 
@@ -53,8 +54,8 @@ def test_no_services_are_fine() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prot": 1}, "services.web: unknown key prot. Did you mean port? Known keys: command, cpus, "),
-        ({"zzz": 1}, "services.web: unknown key zzz. Known keys: command, "),
+        ({"prot": 1}, "services.web: unknown key prot. Did you mean port? Known keys: balanced, command, cpus, "),
+        ({"zzz": 1}, "services.web: unknown key zzz. Known keys: balanced, "),
         ({"health": {"pth": "/"}}, "services.web: unknown key health.pth. Did you mean path? Known keys: deadline_"),
         ({"image": "Web"}, "services.web.image: String should match"),
         ({"image": "r1:5000/web"}, "services.web.image: String should match"),
@@ -182,6 +183,12 @@ def test_secrets_of_a_service() -> None:
     with pytest.raises(AnsibleFilterError, match="the secret KEY has a line break") as refused:
         services.secrets_of(worker, {"KEY": "hunter2\nmore"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_service_that_is_not_balanced_is_reached_by_few() -> None:
+    inside = checked({"bot": WEB | {"balanced": False}})
+    assert services.balanced_services(inside, {"web": ["web1"]}) == {}
+    assert [rule["from"] for rule in services.firewall_of_services(inside, ["ops"])] == [["ops"]]
 
 
 def test_how_a_rollout_goes_a_service_says_or_its_environment_or_nobody() -> None:

@@ -14,6 +14,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
 # One word of a command line. It passes through systemd, sh and docker, which must all read it alike.
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./:=,@+-]+$")]
+# A folder as `docker run --mount` and an init system's file take it: nothing in it that separates or quotes.
+Folder = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.-]+)+$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]*$")]
 
 RESERVED_ENV = {"SERVICE", "TAG", "DIGEST", "REVISION", "SLOT", "HOST", "ENVIRONMENT"}
@@ -86,6 +88,14 @@ class Service(Strict):
     cpus: Annotated[float, Field(gt=0)] | None = None
     pids: Annotated[int, Field(ge=8)] = 256
     read_only: bool = True
+    volume: Folder | None = None
+    """Folder in the container that outlives releases: a volume of the service on each host."""
+    reads: list[Folder] = []
+    """Folders of the host that the container may read, at the same path."""
+    groups: list[Annotated[int, Field(ge=1)]] = []
+    """Numbers of groups of the host that the container's process is in, for what it reads."""
+    balanced: bool = True
+    """http services: whether the balancer, and so everybody, reaches it; else only who may reach its hosts."""
     overlap: bool = True
     """workers: whether the new one may run beside the old one."""
     drain_seconds: Annotated[int, Field(ge=0)] = 30
@@ -223,7 +233,7 @@ def http_services(services: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
 def balanced_services(
     services: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, Any]]:
-    """Return the http services as role `balancer` wants them: each with the names of its hosts."""
+    """Return the balanced http services as role `balancer` wants them: each with the names of its hosts."""
     return {
         name: {
             "public_port": service["public_port"],
@@ -231,6 +241,7 @@ def balanced_services(
             "hosts": list(groups[service["hosts"]]),
         }
         for name, service in http_services(services).items()
+        if service["balanced"]
     }
 
 
@@ -245,7 +256,8 @@ def firewall_of_services(services: Mapping[str, Mapping[str, Any]], clients: Seq
     for name, service in http_services(services).items():
         port = service["public_port"]
         rules.append({"name": name, "port": port, "hosts": service["hosts"], "from": list(clients)})
-        rules.append({"name": f"{name} for all", "port": port, "hosts": "balancer", "from": "any"})
+        if service["balanced"]:
+            rules.append({"name": f"{name} for all", "port": port, "hosts": "balancer", "from": "any"})
     return rules
 
 

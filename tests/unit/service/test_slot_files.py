@@ -46,6 +46,14 @@ def test_the_run_file_of_a_worker() -> None:
     )
 
 
+def test_what_a_container_keeps_and_what_it_reads() -> None:
+    bot = release("v1", HTTP, volume="/state", reads=["/var/log/journal/remote"], groups=[19532])
+    words = slot.run_file("ops_bot", "a", bot)
+    assert " --mount=type=volume,source=tagboat-ops_bot,target=/state " in words
+    assert " --mount=type=bind,source=/var/log/journal/remote,target=/var/log/journal/remote,readonly " in words
+    assert " --group-add=19532 " in words
+
+
 @pytest.mark.parametrize(("live", "idle"), [("a", "b"), ("b", "a"), (None, "a")])
 def test_the_idle_slot(live: str | None, idle: str) -> None:
     assert slot.other(live) == idle

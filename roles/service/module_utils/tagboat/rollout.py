@@ -107,7 +107,7 @@ class Rollout:
         name = f"{self.service}-migrate"
         self.host.run(["docker", "rm", "--force", name], check=False)
         command = ["docker", "run", "--rm", "--name", name, "--network=tagboat", "--pull=never", "--cap-drop=ALL"]
-        command += ["--security-opt=no-new-privileges", *slots.limits(spec)]
+        command += ["--security-opt=no-new-privileges", *slots.limits(self.service, spec)]
         command += [f"--env-file={folder}/migrate.env", f"--env-file={folder}/secrets.env"]
         try:
             return self.host.run([*command, release["image"], *spec["migrate"]], timeout_seconds=deadline_seconds)

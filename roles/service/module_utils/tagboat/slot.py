@@ -43,7 +43,7 @@ def environment(service: str, slot: str, release: dict[str, Any], environment_na
     return "".join(f"{name}={value}\n" for name, value in sorted(values.items()))
 
 
-def limits(spec: Spec) -> list[str]:
+def limits(service: str, spec: Spec) -> list[str]:
     """Return the `docker run` arguments that hold for every container of a service, its migration's included."""
     memory = f"{spec['memory_mb']}m"
     arguments = [f"--memory={memory}", f"--memory-swap={memory}", f"--pids-limit={spec['pids']}"]
@@ -51,13 +51,18 @@ def limits(spec: Spec) -> list[str]:
         arguments.append(f"--cpus={spec['cpus']}")
     if spec.get("read_only"):
         arguments.append("--read-only")
+    if spec.get("volume"):
+        arguments.append(f"--mount=type=volume,source=tagboat-{service},target={spec['volume']}")
+    for folder in spec.get("reads", []):
+        arguments.append(f"--mount=type=bind,source={folder},target={folder},readonly")
+    arguments += [f"--group-add={group}" for group in spec.get("groups", [])]
     return [*arguments, "--tmpfs=/tmp"]
 
 
 def run_file(service: str, slot: str, release: dict[str, Any]) -> str:
     """Render `<slot>.run`: what the unit of the slot puts on its `docker run` line. Read by systemd and by sh."""
     spec = release["spec"]
-    arguments = limits(spec)
+    arguments = limits(service, spec)
     if spec.get("port"):
         arguments.append(f"--publish=127.0.0.1:{port(spec, slot)}:{spec['port']}")
     arguments += [
