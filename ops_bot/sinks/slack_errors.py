@@ -113,8 +113,10 @@ def _refusal(response: Any, now: datetime) -> No | Failure:
     if status == 429:
         return Retry(f"429 {error}".strip()[:200], after)
     # No page of a proxy, and no half of an answer, looks like the name of an error.
-    if status >= 500 or not re.fullmatch(r"[a-z0-9_]{1,80}", error):
-        return Ambiguous(_short(f"{status} {error}"), after)
+    if not re.fullmatch(r"[a-z0-9_]{1,80}", error):
+        return Ambiguous(f"{status}, and no answer of Slack", after)
+    if status >= 500:
+        return Ambiguous(f"{status} {error}", after)
     return judge(error, after)
 
 
