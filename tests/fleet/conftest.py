@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import changes
 import pytest
+from faults import Good, recovers, tag_everywhere
 from fleet import ROOT, Fleet, Source
-from story import FIGURES, Tags, build, measured
+from story import FIGURES, Faulty, Tags, build, measured
 
 REPORTS = ROOT / "reports" / "fleet"
 
@@ -49,6 +51,39 @@ def tags(fleet: Fleet, source: Source) -> Tags:
     fourth = build(fleet, source, "build after a code change")
     source.healthy_again()
     return Tags(first, second, third, fourth)
+
+
+@pytest.fixture(scope="session")
+def faulty(fleet: Fleet, source: Source) -> Faulty:
+    """Releases of web that fail in other ways."""
+
+    def broken(change: Callable[[Source], None]) -> str:
+        change(source)
+        tag = build(fleet, source, "build after a code change")
+        source.healthy_again()
+        return tag
+
+    return Faulty(
+        exits_at_once=broken(changes.exits_at_once),
+        slow=broken(changes.slow_to_start),
+        crashing=broken(changes.crashes_after_a_while),
+        broken_pages=broken(changes.answers_visitors_with_500),
+        unknown_to_hosts=broken(lambda source: source.new_heading("Nobody has pulled this")),
+    )
+
+
+@pytest.fixture
+def good(fleet: Fleet, tags: Tags) -> Iterator[Good]:
+    """Whatever a test does to the fleet, it ends on one good tag, and the other can be deployed within a minute."""
+    two = {tags.first, tags.second}
+    live = tag_everywhere(fleet)
+    if live not in two:
+        live = tags.first
+        recovers(fleet, live)
+    yield Good(live, other=(two - {live}).pop())
+    now = tag_everywhere(fleet)
+    assert now in two
+    recovers(fleet, (two - {now}).pop())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -67,15 +67,17 @@ def main() -> None:
     source.reset()
     at = str(source.folder.relative_to(ROOT))
 
-    story.tell("1. Build web on the build server, push it, deploy it")
+    story.tell(
+        "1. Build web on the build server, push it, deploy it; it is watched in the background, and undone if it fails"
+    )
     first = built(story.do("build", image="web", image_source_dir=at))
-    story.do("deploy", service="web", tag=first)
+    story.do("deploy", service="web", tag=first, watch="background")
     story.serving()
 
     story.tell("2. Change the app, build, deploy: nobody notices but for the new heading")
     source.new_heading("What would you like to learn today?")
     second = built(story.do("build", image="web", image_source_dir=at))
-    story.do("deploy", service="web", tag=second)
+    story.do("deploy", service="web", tag=second, watch="background")
     story.serving()
 
     story.tell("3. Build a release that never becomes healthy: the hosts refuse it, the old one serves on")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -44,6 +47,80 @@ class Run:
         return {host: int(count) for host, count in re.findall(r"^(\S+)\s*:.*?changed=(\d+)", recap, re.MULTILINE)}
 
 
+class Going:
+    """A playbook run under way, in a process group of its own, as a terminal starts it.
+
+    Args:
+        command: what runs.
+        environment: its environment.
+        log: file for everything it prints.
+        watcher: told every line.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path, watcher: Digest) -> None:
+        self._command = command
+        self._watcher = watcher
+        self._lines: list[str] = []
+        self._said = threading.Condition()
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, args=[log], daemon=True)
+        self._reader.start()
+
+    def _read(self, path: Path) -> None:
+        assert self.process.stdout is not None
+        with path.open("w") as log:
+            log.write(f"$ {' '.join(self._command)}\n")
+            for line in self.process.stdout:
+                log.write(line)
+                log.flush()
+                self._watcher.line(line.rstrip("\n"))
+                with self._said:
+                    self._lines.append(line)
+                    self._said.notify_all()
+
+    def until_it_says(self, words: str, seconds: float = 60) -> None:
+        """Wait until it has printed these words.
+
+        Raises:
+            AssertionError: it did not, in time.
+        """
+        with self._said:
+            found = self._said.wait_for(lambda: any(words in line for line in self._lines), seconds)
+            assert found, f"it did not say {words!r} in time:\n{''.join(self._lines)}"
+
+    def interrupt(self, number: signal.Signals) -> None:
+        """Send a signal: SIGINT to the whole group, as Ctrl-C does, others to the playbook's own process."""
+        with contextlib.suppress(ProcessLookupError):  # it was quicker
+            if number == signal.SIGINT:
+                os.killpg(self.process.pid, number)
+            else:
+                os.kill(self.process.pid, number)
+
+    def wait(self, seconds: float = 900) -> Run:
+        """Wait for its end; what it started and left behind does not count. Whoever ends the waiting ends the run."""
+        try:
+            code = self.process.wait(seconds)
+        except BaseException:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            raise
+        took = time.monotonic() - self.began
+        self._reader.join(timeout=10)  # orphans may hold on to its output
+        command = " ".join(["ansible-playbook", *self._command[3:]])
+        with self._said:
+            return Run(command, code, "".join(self._lines), took)
+
+
 @dataclass
 class Fleet:
     """One local fleet, by name.
@@ -58,6 +135,7 @@ class Fleet:
     reports: Path
     show: Printer = field(default=lambda _line: None)
     _count: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def folder(self) -> Path:
@@ -68,38 +146,25 @@ class Fleet:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "LAB_NAME": self.name, "PYTHONUNBUFFERED": "1"}
 
-    def play(self, playbook: str, *options: str, **extra: object) -> Run:
-        """Run `playbooks/<playbook>.yml` with `-e name=value` for every keyword, and wait for its end."""
+    def start(self, playbook: str, *options: str, **extra: object) -> Going:
+        """Begin to run `playbooks/<playbook>.yml` with `-e name=value` for every keyword."""
         command = ["ansible-playbook", "-i", "inventories/local", f"playbooks/{playbook}.yml", *options]
         for name, value in extra.items():
             text = value if isinstance(value, str) else json.dumps(value)
             command += ["-e", f"{name}={text}"]
-        begin = time.monotonic()
-        self._count += 1
+        with self._lock:  # two runs may begin side by side
+            self._count += 1
+            log = self.reports / f"{self._count:03d}-{playbook}.log"
         self.reports.mkdir(parents=True, exist_ok=True)
-        lines: list[str] = []
-        with (
-            (self.reports / f"{self._count:02d}-{playbook}.log").open("w") as log,
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            ) as process,
-        ):
-            log.write(f"$ {' '.join(command)}\n")
-            assert process.stdout is not None
-            watcher = Digest(self.show, begin)
-            for line in process.stdout:
-                lines.append(line)
-                log.write(line)
-                watcher.line(line.rstrip("\n"))
-        shown = " ".join(command[3:])
-        return Run(f"ansible-playbook {shown}", process.returncode, "".join(lines), time.monotonic() - begin)
+        return Going(command, self._environment(), log, Digest(self.show, time.monotonic()))
+
+    def play(self, playbook: str, *options: str, **extra: object) -> Run:
+        """Run `playbooks/<playbook>.yml` and wait for its end; see `start`."""
+        return self.start(playbook, *options, **extra).wait()
+
+    def deploy(self, tag: str, *options: str, **extra: object) -> Run:
+        """Deploy a tag of web, unwatched unless told otherwise: most tests are over before a watch would be."""
+        return self.play("deploy", *options, **{"service": "web", "tag": tag, "watch": "off", **extra})
 
     def host(self, name: str, command: str) -> str:
         """Run a shell command as root on a host and return what it printed.
@@ -120,6 +185,17 @@ class Fleet:
         subprocess.run(
             ["docker", *docker[:-1], f"tagboat-{self.name}-{docker[-1]}"], check=True, capture_output=True, timeout=120
         )
+
+    def console(self, name: str, command: str) -> str:
+        """Run a shell command as root on a host, without a network: as on the console of a machine.
+
+        Raises:
+            subprocess.CalledProcessError: it failed.
+        """
+        machine = f"tagboat-{self.name}-{name}"
+        return subprocess.run(
+            ["docker", "exec", machine, "sh", "-c", command], check=True, capture_output=True, text=True, timeout=120
+        ).stdout
 
     @property
     def url(self) -> str:

@@ -30,6 +30,7 @@ class Visitors:
         self._threads = [threading.Thread(target=self._visit, daemon=True) for _ in range(visitors)]
         self.answers: Counter[str] = Counter()
         self.seconds: list[float] = []
+        self.failed_at: list[float] = []  # on the clock of time.monotonic
 
     @property
     def failed(self) -> dict[str, int]:
@@ -57,6 +58,8 @@ class Visitors:
             with self._lock:
                 self.answers[said] += 1
                 self.seconds.append(took)
+                if said != "200":
+                    self.failed_at.append(begin + took)
             self._end.wait(max(0.0, self._pause - took))
 
     def __enter__(self) -> Visitors:

@@ -20,6 +20,25 @@ class Tags:
     bad_on_web2: str
 
 
+@dataclass(frozen=True)
+class Faulty:
+    """Tags of image web that pass the build's smoke test and fail on the web hosts, each in its own way."""
+
+    exits_at_once: str
+    slow: str  # good after all: ready 4 s after it was first asked
+    crashing: str  # on web2, 5 s after its first visitor
+    broken_pages: str  # healthy, and answers every visitor with 500
+    unknown_to_hosts: str  # a good one that no host has pulled yet
+
+
+def assert_serving(fleet: Fleet, tag: str) -> None:
+    """Every web host, and the balancer, answer with this tag."""
+    assert set(fleet.serving().values()) == {tag}
+    status, page = fleet.get("/")
+    assert status == 200
+    assert f"<footer>{tag} on " in page
+
+
 def build(fleet: Fleet, source: Source, figure: str) -> str:
     """Build web from the clone; return the tag it got."""
     run = fleet.play("build", image="web", image_source_dir=str(source.folder))

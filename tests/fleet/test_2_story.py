@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from fleet import Fleet
 from load import Visitors
-from story import Tags, measured
-
-
-def assert_serving(fleet: Fleet, tag: str) -> None:
-    """Every web host, and the balancer, answer with this tag."""
-    assert set(fleet.serving().values()) == {tag}
-    status, page = fleet.get("/")
-    assert status == 200
-    assert f"<footer>{tag} on " in page
+from story import Tags, assert_serving, measured
 
 
 def test_before_anything_is_built_a_deploy_says_what_to_do(fleet: Fleet) -> None:
-    run = fleet.play("deploy", service="web", tag="v1")
+    run = fleet.deploy("v1")
     assert not run.ok
     assert "make build IMAGE=web" in run.output
 
 
 def test_first_deploy(fleet: Fleet, tags: Tags) -> None:
-    run = fleet.play("deploy", service="web", tag=tags.first)
+    run = fleet.deploy(tags.first)
     assert run.ok, run.tail
     assert_serving(fleet, tags.first)
     measured("deploy, first ever", run)
 
 
 def test_same_tag_again_changes_nothing_and_says_so(fleet: Fleet, tags: Tags) -> None:
-    run = fleet.play("deploy", service="web", tag=tags.first)
+    run = fleet.deploy(tags.first)
     assert run.ok, run.tail
     assert "Nothing to do" in run.output
     assert set(run.changed.values()) == {0}
 
 
 def test_dry_run_shows_the_deploy_and_changes_nothing(fleet: Fleet, tags: Tags) -> None:
-    run = fleet.play("deploy", "--check", "--diff", service="web", tag=tags.second)
+    run = fleet.deploy(tags.second, "--check", "--diff")
     assert run.ok, run.tail
     assert f"+TAG={tags.second}" in run.output
     assert f"-TAG={tags.first}" in run.output
@@ -46,18 +38,19 @@ def test_dry_run_shows_the_deploy_and_changes_nothing(fleet: Fleet, tags: Tags) 
 
 def test_nobody_notices_a_deploy(fleet: Fleet, tags: Tags) -> None:
     with Visitors(fleet.url) as visitors:
-        run = fleet.play("deploy", service="web", tag=tags.second)
+        run = fleet.deploy(tags.second, watch="foreground", environment_rollout={"watch_seconds": 3})
     assert run.ok, run.tail
     assert_serving(fleet, tags.second)
     assert "What would you like to learn today?" in fleet.get("/")[1]
     assert visitors.failed == {}
     assert visitors.answers["200"] > 100
-    measured("deploy of a built tag, under load", run)
+    assert "watching for 3 s" in run.output
+    measured("deploy of a built tag, under load, watched for 3 s", run)
 
 
 def test_hosts_refuse_a_release_that_is_never_healthy(fleet: Fleet, tags: Tags) -> None:
     with Visitors(fleet.url) as visitors:
-        run = fleet.play("deploy", service="web", tag=tags.never_healthy)
+        run = fleet.deploy(tags.never_healthy)
     assert not run.ok
     assert "search index: no answer" in run.output  # the health answer
     assert f"Serving now: {tags.second} on web1, web2." in run.output
@@ -68,7 +61,7 @@ def test_hosts_refuse_a_release_that_is_never_healthy(fleet: Fleet, tags: Tags) 
 
 
 def test_a_bad_tag_is_not_deployed_again(fleet: Fleet, tags: Tags) -> None:
-    run = fleet.play("deploy", service="web", tag=tags.never_healthy)
+    run = fleet.deploy(tags.never_healthy)
     assert not run.ok
     assert "is marked bad" in run.output
     assert "FORCE=1" in run.output

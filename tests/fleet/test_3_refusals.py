@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fleet import Fleet, Run
+from faults import refused
+from fleet import Fleet
 from story import Tags
 
 
@@ -16,13 +17,6 @@ def untouched(fleet: Fleet) -> Iterator[None]:
     before = [fleet.host(host, look) for host in fleet.web_hosts()]
     yield
     assert [fleet.host(host, look) for host in fleet.web_hosts()] == before
-
-
-def refused(run: Run, *words: str) -> None:
-    """The run failed and says all of these."""
-    assert not run.ok
-    for word in words:
-        assert word in run.output, f"no {word!r} in:{run.tail}"
 
 
 def test_unknown_tag_to_deploy(fleet: Fleet, tags: Tags) -> None:

@@ -1,0 +1,135 @@
+"""What the tests of faults share: breaking things, waiting for what must happen, and mending."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from fleet import ROOT, Fleet, Run
+from story import assert_serving
+
+UNLOCKED_WITHIN_SECONDS = 60  # whatever happened to the rollout before
+
+
+@dataclass(frozen=True)
+class Good:
+    """Two good tags: the one that serves everywhere when a test begins, and the other."""
+
+    live: str
+    other: str
+
+
+def tag_everywhere(fleet: Fleet) -> str | None:
+    """The tag that every web host answers with; None when there is no such tag."""
+    with contextlib.suppress(subprocess.SubprocessError):
+        if len(tags := set(fleet.serving().values())) == 1:
+            return tags.pop()
+    return None
+
+
+def recovers(fleet: Fleet, tag: str) -> None:
+    """Deploy a tag as a person does who is told to wait: again and again, for 60 s. Nobody unlocks anything."""
+    patience = time.monotonic() + UNLOCKED_WITHIN_SECONDS
+    while not (run := fleet.deploy(tag)).ok:
+        if "is marked bad" in run.output:
+            run = fleet.deploy(tag, force=True)
+            break
+        assert "holds the lease" in run.output, run.tail
+        assert time.monotonic() < patience, run.tail
+    assert run.ok, run.tail
+    assert_serving(fleet, tag)
+
+
+def refused(run: Run, *words: str) -> None:
+    """The run failed and says all of these."""
+    assert not run.ok
+    for word in words:
+        assert word in run.output, f"no {word!r} in:{run.tail}"
+
+
+def catalogue(**changes: dict[str, Any]) -> str:
+    """The services as extra variable: those of the repository, with some keys of some services changed or added."""
+    file = ROOT / "playbooks/group_vars/all/services.yml"
+    services: dict[str, Any] = yaml.safe_load(file.read_text())["services"]
+    for name, keys in changes.items():
+        services[name] = {**services.get(name, {}), **keys}
+    return json.dumps({"services": services})
+
+
+@contextmanager
+def registry_down(fleet: Fleet) -> Iterator[None]:
+    """The registry host answers nobody."""
+    fleet.host("registry1", "systemctl stop nginx docker-registry")
+    try:
+        yield
+    finally:
+        fleet.host("registry1", "systemctl start docker-registry nginx")
+
+
+@contextmanager
+def busy_hosts(fleet: Fleet) -> Iterator[None]:
+    """A prune is at work on the web hosts: a rollout gets as far as their leases, and waits there for some seconds."""
+    holder = (
+        '{"id": "prune-1", "by": "ann", "what": "prune", "brief": true, "confirmed": false, "since": 0, "until": %s}'
+    )
+    write = f"mkdir -p /run/tagboat; echo '{holder}' > /run/tagboat/web.lease"
+    for host in fleet.web_hosts():
+        fleet.host(host, write % "$(cut -d. -f1 /proc/uptime)0")
+    try:
+        yield
+    finally:
+        for host in fleet.web_hosts():
+            fleet.host(host, "grep -q prune-1 /run/tagboat/web.lease && rm /run/tagboat/web.lease || true")
+
+
+@contextmanager
+def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
+    """A folder of a host is on a file system of its own, with the same files, and no byte is free there."""
+    fleet.host(
+        host,
+        f"cp -a {folder} /root/before && mount -t tmpfs -o size=64k,mode=0755 full {folder}"
+        f" && cp -a /root/before/. {folder}/ && ! cat /dev/zero > {folder}/filler 2>/dev/null",
+    )
+    try:
+        yield
+    finally:
+        fleet.host(host, f"umount {folder}; rm -r /root/before")
+
+
+@contextmanager
+def cut_off(fleet: Fleet, host: str, what: str = "iif != lo") -> Iterator[None]:
+    """A host's packets are lost, in both directions, as with its cable out; or only those that `what` (nft) matches."""
+    rules = f"chain in {{ type filter hook input priority -300; {what} drop; }}"
+    if what == "iif != lo":
+        rules += " chain out { type filter hook output priority -300; oif != lo drop; }"
+        rules += " chain through { type filter hook forward priority -300; drop; }"
+    fleet.console(host, f"nft 'table inet cable {{ {rules} }}'")
+    try:
+        yield
+    finally:
+        fleet.console(host, "nft delete table inet cable")
+
+
+def at_once(*jobs: Callable[[], Run]) -> list[Run]:
+    """Do several runs side by side."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until a condition holds; a look that fails counts as not yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+            if condition():
+                return
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.5)
