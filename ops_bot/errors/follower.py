@@ -26,8 +26,8 @@ LOOK_BACK = timedelta(hours=1)  # what happened before the bot began to follow, 
 AT_ONCE = 2_000  # lines in one transaction
 _PAUSE_SECONDS = 1.0
 _REST_EVERY = timedelta(seconds=60)
-_LEASE_SECONDS = 30.0
-_RETRY_SECONDS = 10.0
+LEASE_SECONDS = 15.0  # after a crash, how long until the next process goes on
+RETRY_SECONDS = 5.0
 _MEMORY = "journals"
 
 _log = logging.getLogger(__name__)
@@ -161,8 +161,8 @@ class Follower:
         """Read once; returns the seconds until it is worth doing again."""
         try:
             now = self._clock()
-            if not self._ledger.lead("errors", self._owner, now, _LEASE_SECONDS):
-                return _RETRY_SECONDS
+            if not self._ledger.lead("errors", self._owner, now, LEASE_SECONDS):
+                return RETRY_SECONDS
             read_lines = self.poll()
             if self._rested_at is None or now - self._rested_at >= _REST_EVERY:
                 self.rest()
@@ -170,8 +170,8 @@ class Follower:
             if str(error) != self.problem:
                 _log.error("errors are not followed: %s", error)
             self.problem = str(error)
-            return _RETRY_SECONDS
+            return RETRY_SECONDS
         except Overtaken:
-            return _RETRY_SECONDS
+            return RETRY_SECONDS
         self.problem = ""
         return 0.0 if read_lines >= AT_ONCE else _PAUSE_SECONDS

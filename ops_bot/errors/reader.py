@@ -18,11 +18,10 @@ from typing import IO
 
 from ops_bot.errors.journal import FIELDS
 
-# What is read of a journal file's header, which systemd's documentation of the format promises to keep: signature,
-# state, file id; at 152 the number of entries; at 184 the times of the first and the last one.
-_HEADER = struct.Struct("<8s8xB7x16s112xQ24xQQ")
+# What is read of a journal file's header, as systemd documents its format: at 0 a signature, at 24 the file's id, at
+# 152 how many entries it has, at 184 the times of the first and the last one.
+_HEADER = struct.Struct("<8s16x16s112xQ24xQQ")
 _SIGNATURE = b"LPKSHHRH"
-_ARCHIVED = 2
 _NAME = re.compile(r"^(?P<base>[^@]+)(?:@[^.]*)?\.journal~?$")
 _LONGEST_LINE = 4 * 1024 * 1024
 
@@ -62,12 +61,12 @@ def _look(path: Path) -> Journal | None:
     with suppress(OSError), path.open("rb") as file:  # it may be removed this very moment
         header = file.read(_HEADER.size)
         if name and len(header) == _HEADER.size and header.startswith(_SIGNATURE):
-            _, state, file_id, entries, first, last = _HEADER.unpack(header)
+            _, file_id, entries, first, last = _HEADER.unpack(header)
             return Journal(
                 path=path,
                 base=name["base"],
                 file=file_id.hex(),
-                archived=state == _ARCHIVED or path.name.endswith("~"),
+                archived="@" in path.name,
                 entries=entries,
                 first_at=_time(first),
                 last_at=_time(last),

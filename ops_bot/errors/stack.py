@@ -81,8 +81,10 @@ def _without_margin(line: str) -> str:
 
 
 def _python_continues(lines: list[str], line: str) -> bool:
-    if line[:1].isspace() or not line or _PYTHON_START in line or line in _CHAIN:
+    if line[:1].isspace() or not line or line in _CHAIN:
         return True
+    if _PYTHON_START in line:  # of the same chain only when it was announced
+        return next((one for one in reversed(lines) if one.strip()), "") in _CHAIN
     # A line at the margin ends the stack, and the one that names the exception is still of it: the first since the
     # frames. Messages of several lines cannot be told from what comes after, so only their first line counts.
     last_start = max(index for index, one in enumerate(lines) if _PYTHON_START in one)

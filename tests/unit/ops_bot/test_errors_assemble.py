@@ -82,6 +82,11 @@ def test_two_errors_in_a_row_are_two(journal: Journal) -> None:
     assert titles(journal, lines) == ["one", "two"]
 
 
+def test_two_tracebacks_in_a_row_are_two(journal: Journal) -> None:
+    lines = [journal.log(line) for word in ("one", "two") for line in traceback(word=word).splitlines()]
+    assert titles(journal, lines) == ["ValueError: no such lesson: one", "ValueError: no such lesson: two"]
+
+
 def test_lines_of_two_containers_are_not_mixed(journal: Journal) -> None:
     here = traceback(word="here").splitlines()
     there = traceback(word="there").splitlines()
