@@ -1,7 +1,8 @@
 #!/bin/sh
 # Make the project's own Python environment in .venv, installing what the machine lacks for it.
-# Usage: setup.sh ops|dev [engine] [postgresql] [browser]
-#   ops: to run playbooks; dev: and to test; engine: and to run the local fleet; postgresql, browser: and to test with one
+# Usage: setup.sh ops|dev [engine] [postgresql] [browser] [journal]
+#   ops: to run playbooks; dev: and to test; engine: and to run the local fleet; postgresql, browser: and to test with one;
+#   journal: and with the collector of journals
 set -eu
 set=$1
 shift
@@ -47,6 +48,9 @@ command -v git >/dev/null || install git
 if wants postgresql; then
     # The tests start one of their own; Debian keeps its programs off PATH.
     command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install postgresql
+fi
+if wants journal; then
+    [ -x /lib/systemd/systemd-journal-remote ] || install systemd systemd-journal-remote
 fi
 # Ubuntu's package of that name is but a pointer to a snap: there, Playwright's own is taken, below.
 own_browser() { command -v chromium >/dev/null || ! grep -q '^ID=ubuntu' /etc/os-release; }

@@ -13,7 +13,7 @@ down() {
 
 mkdir -p reports
 sh tests/check.sh
-requirements/setup.sh dev postgresql browser
+requirements/setup.sh dev postgresql browser journal
 # Set, a test fails where it would otherwise be skipped for something that is not installed.
 TAGBOAT_ALL_TESTS=1 pytest tests/ops_bot
 # Roles first: they make the host image. What they leave behind after a crash, the next run removes.
