@@ -35,7 +35,9 @@ DEADLINE_SECONDS = 12.0
 LEASE_SECONDS = 20.0
 # A sink that has taken nothing for longer is worth a message elsewhere; one that refuses us, after the second look.
 STUCK_SECONDS = {"slow": 300.0, "paused": 20.0}
-# One message that fails alone is tried again ever less often.
+# One message that fails alone for longer is, too.
+ODD_SECONDS = 3600.0
+# It is tried again ever less often.
 ALONE_FIRST_SECONDS, ALONE_MAX_SECONDS = 2.0, 600.0
 _BATCH = 20
 _SUMMARY_MAX = 1_000
@@ -151,18 +153,25 @@ class Sender:
     # One attempt.
 
     def _attempt(self, delivery: Delivery, now: datetime) -> None:
-        job = self._job(delivery)
+        outcome: Outcome | Found
+        # What goes wrong here by a mistake of ours must not hold up the others.
+        try:
+            job = self._job(delivery)
+        except (ValueError, LookupError, TypeError) as error:
+            log.exception("%s: the story of %s cannot be read", self.sink.name, delivery.key)
+            self._conclude(delivery, Retry(f"{type(error).__name__}: {error}"[:300], alone=True), now)
+            return
         if job is None:
             self._ledger.park(delivery, "its story has been forgotten")
             return
         self._ledger.begin(delivery, now)
         try:
-            outcome: Outcome | Found = within(self._deadline_seconds, partial(self._tell, job, now))
+            outcome = within(self._deadline_seconds, partial(self._tell, job, now))
         except DeadlineExceeded as error:
             outcome = Ambiguous(str(error))
-        except Exception as error:  # a mistake of ours: it must not hold up the others
+        except Exception as error:
             log.exception("%s: %s", self.sink.name, delivery.key)
-            outcome = Ambiguous(f"{type(error).__name__}: {error}", alone=True)
+            outcome = Ambiguous(f"{type(error).__name__}: {error}"[:300], alone=True)
         self._conclude(delivery, outcome, self._clock())
 
     def _job(self, delivery: Delivery) -> Job | None:
@@ -203,6 +212,8 @@ class Sender:
                 self._ledger.settle(delivery, delivery.shown, ref)
             case Retry(error, after, alone=True):
                 self._ledger.retry(delivery, now + timedelta(seconds=after or alone), error)
+                if (now - delivery.waiting_since).total_seconds() > ODD_SECONDS:
+                    self._complain(delivery, error, now, for_good=False)
             case Retry(error, after):
                 self._ledger.retry(delivery, now + timedelta(seconds=own), error)
                 self._circuit.failed(error, now, after)
@@ -216,7 +227,7 @@ class Sender:
                 (self._lane(delivery.lane) if lane else self._circuit).refused(error, now)
             case Refused(error):
                 self._ledger.park(delivery, error)
-                self._ledger.record([notices.refused(delivery, error, now, self._settings.environment_name)])
+                self._complain(delivery, error, now, for_good=True)
         self._judge(delivery, outcome, now)
 
     # How the sink is.
@@ -234,9 +245,13 @@ class Sender:
         for circuit, name in [(self._circuit, ""), *([(lane, delivery.lane)] if lane else [])]:
             self._notice(circuit, name, now)
 
+    def _complain(self, delivery: Delivery, error: str, now: datetime, *, for_good: bool) -> None:
+        environment = self._settings.environment_name
+        self._ledger.record([notices.refused(delivery, error, now, environment, for_good=for_good)])
+
     def _lane(self, lane: str) -> Circuit:
         if lane not in self._lanes:
-            self._lanes[lane] = Circuit(self._ledger, f"{self.sink.name}{lane}"[:50], self._jitter)
+            self._lanes[lane] = Circuit(self._ledger, f"{self.sink.name} {lane}"[:50], self._jitter)
             self._lanes[lane].load()
         return self._lanes[lane]
 

@@ -125,7 +125,7 @@ def sinks(ledger: Ledger, settings: Settings) -> list[dict[str, Any]]:
     """How each sink is: those that are configured, and others that something still waits for."""
     told = []
     for name in settings.sinks + ["metrics"] * bool(settings.statsd_host):
-        state, backlog = ledger.sink_state(name), ledger.backlog(name)
+        state, backlog = ledger.health(name), ledger.backlog(name)
         told.append(
             {
                 "sink": name,

@@ -300,6 +300,11 @@ class Ledger:
         with self.read() as connection:
             return sink_states.get(connection, sink)
 
+    def health(self, sink: str) -> SinkState:
+        """How `sink` is for people: also not ok when one of its channels is not."""
+        with self.read() as connection:
+            return sink_states.health(connection, sink)
+
     def set_sink_state(self, sink: str, state: Circuit, reason: str = "", until: datetime | None = None) -> None:
         """Note how `sink` is, for this process, the next one, and people."""
         with self.write() as connection:

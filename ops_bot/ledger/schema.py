@@ -70,7 +70,7 @@ outbox = Table(
     Column("attempt_started", BigInteger),
     Column("ref", Text),  # JSON: how the sink finds what it shows, to change it
     Column("error", Text, nullable=False),
-    Index("outbox_due", "sink", "pending", "wanted"),
+    Index("outbox_due", "sink", "pending", "wanted", "waiting_since"),  # the last one to know a backlog without rows
     Index("outbox_parked", "sink", "parked"),
     Index("outbox_of_a_story", "correlation"),
 )

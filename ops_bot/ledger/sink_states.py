@@ -32,6 +32,19 @@ def get(connection: Connection, sink: str) -> SinkState:
     return SinkState(row.state, row.reason, moment(row.since), until)
 
 
+def health(connection: Connection, sink: str) -> SinkState:
+    """How `sink` is as people see it: also not ok when one of its lanes (kept as "sink lane") is not."""
+    state = get(connection, sink)
+    if state.state != "ok":
+        return state
+    query = select(table).where(table.c.sink.startswith(f"{sink} ", autoescape=True), table.c.state != "ok")
+    row = connection.execute(query.order_by(table.c.since).limit(1)).one_or_none()
+    if row is None:
+        return state
+    until = None if row.until is None else moment(row.until)
+    return SinkState(row.state, f"{row.sink.removeprefix(sink).strip()}: {row.reason}", moment(row.since), until)
+
+
 def put(connection: Connection, sink: str, new: SinkState) -> None:
     """Note how `sink` is. `since` moves when it ceases to be ok and when it is ok again: an outage begins once."""
     before = get(connection, sink)

@@ -59,8 +59,9 @@ def recovered(sink: str, lane: str, since: datetime, now: datetime, *, backlog: 
     )
 
 
-def refused(delivery: Delivery, error: str, now: datetime, environment: str) -> Event:
-    """`delivery.sink` will never take this message. Said once an hour for each error."""
+def refused(delivery: Delivery, error: str, now: datetime, environment: str, *, for_good: bool) -> Event:
+    """`delivery.sink` does not take this message, now or `for_good`. Said once an hour for each error."""
+    verb = "refused a message for good" if for_good else "keeps refusing a message"
     correlation = f"alert:{delivery.sink}:refused:{now:%Y%m%dT%H}:{error[:60]}"
     return Event.model_validate(
         {
@@ -71,7 +72,7 @@ def refused(delivery: Delivery, error: str, now: datetime, environment: str) -> 
             "at": now,
             "environment": environment,
             "service": "ops_bot",
-            "title": f"{_name(delivery.sink, '')} refused a message for good, even in its simplest form",
+            "title": f"{delivery.sink.capitalize()} {verb}",
             "error": f"{delivery.correlation}: {error}"[:400],
             "next_command": f"ops-bot show {delivery.correlation}"[:500],
             "sink": delivery.sink,

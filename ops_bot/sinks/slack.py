@@ -20,7 +20,7 @@ from ops_bot.messages import Message, catch_up, plain, render, reply
 from ops_bot.settings import Settings
 from ops_bot.sinks import slack_errors
 from ops_bot.sinks.base import Absent, Bucket, Failure, Found, Job, Outcome, Refused, Retry, Sent
-from ops_bot.sinks.plan import reply_state
+from ops_bot.sinks.plan import TURNS, reply_state
 from ops_bot.sinks.slack_errors import Meaning, No
 from ops_bot.sinks.slack_search import Channels, find
 from ops_bot.text import clip
@@ -151,6 +151,8 @@ class Slack:
 
         An attempt to do so may have succeeded before, unseen: what is newer than `ref` counts.
         """
+        if error != "message_not_found" and job.story.state not in TURNS:
+            return Sent(ref)  # where nothing can be edited, each step would be a message
         posted = datetime.fromtimestamp(float(ref["ts"]), now.tzinfo)
         looked = self._find(job, self._client.conversations_history, {"channel": ref["channel"]}, posted, now)
         if isinstance(looked, Found) and float(looked.ref["ts"]) > float(ref["ts"]):

@@ -355,6 +355,24 @@ def test_a_story_that_was_forgotten_waits_for_nobody(world: World, monkeypatch: 
     assert world.waiting("slack") == 0
 
 
+def test_a_story_that_cannot_be_read_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = world.ledger.story
+
+    def unreadable(correlation: str) -> object:
+        if correlation == "deploy:1":
+            raise ValueError("no such state")
+        return read(correlation)
+
+    monkeypatch.setattr(world.ledger, "story", unreadable)
+    world.tell("deploy:2")
+    world.tell("deploy:1")
+    world.run(30)
+    assert [seen.key for seen in world.slack.seen()] == ["deploy:2"]
+    monkeypatch.undo()
+    world.catch_up()
+    world.assert_told()
+
+
 def test_a_mistake_of_ours_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     slack = world.senders["slack"].sink
     deliver = slack.deliver

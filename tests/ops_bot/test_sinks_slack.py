@@ -284,6 +284,8 @@ def test_an_archived_channel_holds_up_no_other(tmp_path: Path) -> None:
         assert [seen.state for seen in world.slack.seen("operations") if seen.key == "deploy:1"] == ["finished"]
         assert [seen for seen in world.slack.seen("operations") if "#random takes nothing" in seen.text]
         assert world.ledger.sink_state("slack").state == "ok"
+        health = world.ledger.health("slack")
+        assert (health.state, health.reason.split(":")[:2]) == ("paused", ["#random", " is_archived"])
         world.slack.archived.clear()
         world.catch_up()
         world.assert_told()
@@ -355,6 +357,18 @@ def test_a_message_deleted_by_hand_comes_back_with_the_news(world: World) -> Non
     world.tell(state=State.FINISHED)
     world.catch_up()
     world.assert_told()
+
+
+def test_where_nothing_can_be_edited_only_turns_are_posted(world: World) -> None:
+    world.slack.outage = lambda request: refuse("cant_update_message") if request.name == UPDATE else None
+    world.tell()
+    for number in range(1, 9):
+        world.run(3)
+        world.tell(state=State.PROGRESS, sequence=number)
+    world.run(10)
+    world.tell(state=State.FINISHED, sequence=10)
+    world.catch_up()
+    assert [seen.state for seen in world.slack.seen()] == ["started", "finished"]
 
 
 @pytest.mark.parametrize("fault", [ACCEPT_THEN_RESET, status(500)], ids=["accepted, then reset", "500"])
@@ -448,6 +462,8 @@ def test_an_error_nobody_knows_that_stays_holds_up_nothing_else(world: World) ->
     world.tell("deploy:2")
     world.run(30)
     assert [seen.key for seen in world.slack.seen()] == ["deploy:2"]
+    world.run(2 * HOUR)
+    assert [event for event in world.datadog.seen() if "Slack keeps refusing a message" in event.title]
     world.slack.heal()
     world.catch_up()
     world.assert_told()
