@@ -148,7 +148,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         with hosts:
             outcome = conductor.run()
         if outcome.failed:
-            raise AnsibleActionFail(outcome.message)
+            raise AnsibleActionFail(outcome.message, result={"report": outcome.report})
         say(outcome.message)
         if conductor.is_to_watch:
             log = watch_behind(conductor, hosts, f"{wish.environment_name}-{wish.service}")
@@ -158,6 +158,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             "diff": outcome.diffs,
             "statuses": outcome.statuses,
             "timings": outcome.timings,
+            "report": outcome.report,
         }
 
     def _connect(self, host: str, variables: Any) -> tuple[Any, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.tagboat import decide
+from ansible.module_utils.tagboat import conductor, decide
 from ansible.module_utils.tagboat.conductor import Conductor, Outcome, Wish
 from ansible.module_utils.tagboat.host import CommandError
 from ansible.module_utils.tagboat.steps import take
@@ -307,12 +307,12 @@ def test_watching_behind_lets_the_leases_go_and_still_goes_back() -> None:
     fleet = Fleet("web1", "web2")
     fleet.deploy("v1")
     fleet.host("web2").registry["r1:5000/web@sha256:v2"] = Image(exits_after=5)
-    conductor = fleet.conductor("deploy", tag="v2", release=release("v2", HTTP), watch=WATCH, watch_behind=True)
-    assert not conductor.run().failed
-    assert conductor.is_to_watch
+    rollout = fleet.conductor("deploy", tag="v2", release=release("v2", HTTP), watch=WATCH, watch_behind=True)
+    assert not rollout.run().failed
+    assert rollout.is_to_watch
     assert fleet.tags() == ["v2", "v2"]
     assert fleet.host("web1").files.keys() & {"/run/tagboat/web.lease"} == set()
-    outcome = conductor.watch()
+    outcome = rollout.watch()
     assert outcome is not None
     assert outcome.failed
     assert fleet.tags() == ["v1", "v1"]
@@ -322,11 +322,38 @@ def test_watching_behind_lets_the_leases_go_and_still_goes_back() -> None:
 def test_watching_behind_ends_when_another_rollout_comes() -> None:
     fleet = Fleet("web1", "web2")
     fleet.deploy("v1")
-    conductor = fleet.conductor("deploy", tag="v2", release=release("v2", HTTP), watch=WATCH, watch_behind=True)
-    conductor.run()
+    rollout = fleet.conductor("deploy", tag="v2", release=release("v2", HTTP), watch=WATCH, watch_behind=True)
+    rollout.run()
     fleet.deploy("v3")
-    assert conductor.watch() is None
+    assert rollout.watch() is None
     assert fleet.tags() == ["v3", "v3"]
+
+
+def test_whoever_listens_is_told_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(conductor, "LISTENERS", [told.append])
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    told.clear()
+    report = fleet.deploy("v2").report
+    assert [(entry["step"], [host["state"] for host in entry["hosts"]]) for entry in told] == [
+        ("preflight", ["ready", "ready"]),
+        ("switch", ["switched", "ready"]),
+        ("switch", ["switched", "switched"]),
+    ]
+    assert (report["from_tag"], report["tag"], report["error"], report["undone"]) == ("v1", "v2", "", None)
+    assert {host["tag"] for host in report["hosts"]} == {"v2"}
+
+
+def test_the_report_of_a_failed_rollout_says_what_serves_and_what_went_wrong_where() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.host("web2").registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER, says="no database")
+    report = fleet.deploy("v2").report
+    assert (report["failed_host"], report["step"], report["undone"]) == ("web2", "switch", True)
+    assert report["log_tail"] == "no database"
+    assert [(host["state"], host["tag"]) for host in report["hosts"]] == [("undone", "v1"), ("failed", "v1")]
+    assert report["next_command"].startswith("make status")
 
 
 def test_with_a_migration_the_first_host_goes_alone_whatever_the_batches() -> None:

@@ -20,6 +20,13 @@ Answer = dict[str, Any]
 Ask = Callable[[dict[str, dict[str, Any]], bool], dict[str, Answer]]
 
 
+# Told about every rollout of this process as it goes on, see `Conductor._tell`: whoever reports rollouts adds to it.
+LISTENERS: list[Callable[[dict[str, Any]], None]] = []
+
+# What a host's state is called after a step that changed it.
+STATES = {"switch": "switched", "undo": "undone"}
+
+
 @dataclass
 class Wish:
     """What a person asked for, checked and resolved."""
@@ -53,6 +60,7 @@ class Outcome:
     statuses: dict[str, dict[str, Any]]
     diffs: list[dict[str, str]]
     timings: dict[str, dict[str, float]]
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 class Conductor:
@@ -75,6 +83,8 @@ class Conductor:
         self._at_switch: dict[str, Answer] = {}
         self._switched: list[str] = []
         self._undone: list[str] = []
+        self._states = dict.fromkeys(wish.hosts, "waiting")
+        self._left: str = ""
         self._diffs: list[dict[str, str]] = []
         self._timings: dict[str, dict[str, float]] = {}
 
@@ -100,7 +110,9 @@ class Conductor:
         if not self._refusals:
             return None
         self._settle()
-        return self._outcome({})
+        outcome = self._outcome({})
+        self._tell(state="failed", **outcome.report)
+        return outcome
 
     @property
     def is_to_watch(self) -> bool:
@@ -118,7 +130,52 @@ class Conductor:
             )
         else:
             message = decide.success(self._statuses, wish.action, wish.service, bool(self._switched))
-        return Outcome(message, bool(self._refusals), bool(self._switched), self._statuses, self._diffs, self._timings)
+        changed = bool(self._switched)
+        report = self._report(choice)
+        return Outcome(message, bool(self._refusals), changed, self._statuses, self._diffs, self._timings, report)
+
+    def _report(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """Return what happened as facts, for whoever was not at the terminal."""
+        wish, failed = self._wish, bool(self._refusals)
+        release = wish.release or {}
+        tag = choice.get("tag") or release.get("tag") or wish.tag
+        first = self._refusals[0] if failed else {"host": "", "step": "", "message": "", "log": ""}
+        back = f"make rollback ENV={wish.environment_name} SERVICE={wish.service}" if wish.action == "deploy" else ""
+        live: dict[str, Any] = next((status["live"] for status in self._statuses.values() if status.get("live")), {})
+        return {
+            "tag": tag,
+            "from_tag": self._left,
+            "digest": release.get("digest") or ("" if failed else live.get("digest", "")),
+            "revision": release.get("revision") or ("" if failed else live.get("revision", "")),
+            "migrations": bool(release.get("spec", {}).get("migrate")) if release else None,
+            "forced": bool(wish.rollout.get("forced")) or wish.force,
+            "reason": wish.rollout.get("forced", ""),
+            "step": first["step"],
+            "failed_host": first["host"],
+            "error": first["message"],
+            "log_tail": first["log"],
+            "undone": (not (set(self._switched) - set(self._undone))) if failed and self._switched else None,
+            "next_command": f"make status ENV={wish.environment_name}" if failed else back,
+            "hosts": self._hosts_now(),
+        }
+
+    def _hosts_now(self) -> list[dict[str, Any]]:
+        messages = {entry["host"]: entry["message"] for entry in self._refusals}
+        return [
+            {
+                "name": host,
+                "state": state,
+                "tag": ((self._statuses.get(host) or {}).get("live") or {}).get("tag", ""),
+                "message": messages.get(host, ""),
+                "seconds": round(sum(self._timings.get(host, {}).values()), 1) or None,
+            }
+            for host, state in self._states.items()
+        ]
+
+    def _tell(self, **facts: Any) -> None:
+        """Tell the listeners how far the rollout has come."""
+        for listen in LISTENERS:
+            listen({"hosts": self._hosts_now(), **facts})
 
     def _preflight(self) -> None:
         wish = self._wish
@@ -136,8 +193,11 @@ class Conductor:
             wish.rollout["skipped"] = lost
             self._say(f"goes on without {', '.join(lost)}; when they are back: make site")
         self._before = {host: answer.get("answers", {}) for host, answer in answers.items()}
+        serving = [status["live"]["tag"] for status in self._statuses.values() if status.get("live")]
+        self._left = max(sorted(set(serving)), key=serving.count, default="")
         if not self._refusals:
             self._say(f"ready: {', '.join(self._hosts)}")
+            self._tell(state="progress", step="preflight", from_tag=self._left)
 
     def _choose(self) -> dict[str, Any]:
         wish = self._wish
@@ -179,12 +239,16 @@ class Conductor:
                 self._say(f"{host} {done} to {choice['tag']}" + (f" ({spent})" if spent else ""))
             if "diff" in answer:
                 self._diffs.append(answer["diff"])
+        if not wish.check and not self._refusals:
+            self._tell(state="progress", step="switch", tag=choice["tag"])
 
     def _watch(self) -> None:
         wish = self._wish
         if not self._switched or wish.check:
             return
         self._say(f"watching for {wish.watch['seconds']:g} s")
+        if not wish.watch_behind:
+            self._tell(state="progress", step=f"watch for {wish.watch['seconds']:g} s")
         self._step(
             "watch",
             self._switched,
@@ -230,7 +294,12 @@ class Conductor:
                 self._statuses[host] = answer["status"]
             if answer.get("timings"):
                 self._timings.setdefault(host, {}).update(answer["timings"])
-            if answer.get("failed") or answer.get("unreachable"):
+            wrong = "unreachable" if answer.get("unreachable") else "failed" if answer.get("failed") else ""
+            if wrong or step == "preflight":
+                self._states[host] = wrong or "ready"
+            elif answer.get("changed") and step in STATES:
+                self._states[host] = STATES[step]
+            if wrong:
                 entry = {"host": host, "step": step, "message": answer["msg"], "log": answer.get("log") or ""}
                 self._refusals.append(entry)
         return answers
