@@ -23,7 +23,6 @@ from ops_bot.ledger import Ledger, LedgerError
 from ops_bot.settings import Settings
 from ops_bot.sinks.base import Sink
 from ops_bot.sinks.datadog import Datadog
-from ops_bot.sinks.feed import Feed
 from ops_bot.sinks.metrics import Metrics
 from ops_bot.sinks.plan import plan
 from ops_bot.sinks.slack import Slack
@@ -46,8 +45,10 @@ def _now() -> datetime:
 
 
 def sinks(settings: Settings) -> list[Sink]:
-    """The sinks that are configured."""
-    made: list[Sink] = [Slack(settings) if settings.slack_token else Feed()]
+    """The sinks that are configured. The page's feed is none: it shows what the ledger holds."""
+    made: list[Sink] = []
+    if settings.slack_token:
+        made.append(Slack(settings))
     if settings.datadog_api_key:
         made.append(Datadog(settings))
     if settings.statsd_host:

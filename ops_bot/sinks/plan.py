@@ -1,6 +1,6 @@
 """Which things each sink must show because of an event. Pure: the ledger calls it while it records.
 
-Slack (or the feed that stands in for it) shows one message per story, edited in place, and one loud reply when the
+Slack shows one message per story, edited in place, and one loud reply when the
 story turns into something that a person must see. Datadog gets one event for each turn of a story, never for progress.
 """
 
@@ -38,7 +38,7 @@ def plan(event: Event, settings: Settings) -> list[Wanted]:
         if sink == "datadog":
             if event.state in TURNS and not _is_about(event, sink, ""):
                 wanted.append(Wanted(sink, event.id, event.correlation))
-        else:
+        elif sink == "slack":  # the page's feed shows what the ledger holds: it need not be told
             wanted += _messages(event, sink, settings)
     if settings.statsd_host and event.state in TURNS | {State.ONGOING}:
         wanted.append(Wanted("metrics", event.id, event.correlation))

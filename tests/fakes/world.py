@@ -23,7 +23,6 @@ from ops_bot.ledger import Ledger
 from ops_bot.settings import Settings
 from ops_bot.sinks.base import Sink
 from ops_bot.sinks.datadog import Datadog
-from ops_bot.sinks.feed import Feed
 from ops_bot.sinks.plan import LOUD, TURNS, plan
 from ops_bot.sinks.slack import Slack
 
@@ -59,7 +58,7 @@ class World:
         """Start the bot; again after `crash`."""
         self.ledger = Ledger.open(self._url, clock=self.clock, plan=lambda event: plan(event, self.settings))
         timeout: Any = self.timeout_seconds
-        sinks: list[Sink] = [Slack(self.settings, timeout_seconds=timeout) if self.settings.slack_token else Feed()]
+        sinks: list[Sink] = [Slack(self.settings, timeout_seconds=timeout)] if self.settings.slack_token else []
         if self.settings.datadog_api_key:
             sinks.append(Datadog(self.settings, timeout_seconds=timeout))
         self.senders = {sink.name: self.sender(sink) for sink in sinks}

@@ -1,4 +1,4 @@
-"""Metrics as a DogStatsD agent receives them, the feed, and what an error of the network says."""
+"""Metrics as a DogStatsD agent receives them, and what an error of the network says."""
 
 import socket
 import ssl
@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from fakes.clock import START
 from fakes.statsd import FakeStatsd
 from fakes.world import World
 
@@ -118,17 +117,6 @@ def test_without_an_agent_nothing_is_held_up(tmp_path: Path) -> None:
         world.senders = {"metrics": world.sender(Metrics(world.settings))}
         world.deploy()
         assert world.waiting() == 0
-
-
-def test_the_feed_shows_everything_at_once(tmp_path: Path) -> None:
-    with World(tmp_path, slack_token=None, datadog_api_key=None, datadog_app_key=None) as world:
-        world.deploy(1, seconds=1)
-        world.tell("deploy:1", State.FAILED)
-        world.run(1)
-        assert world.waiting() == 0
-        shown = world.ledger.deliveries("feed", "deploy:1")
-        assert {one.key for one in shown} == {"deploy:1", "deploy:1#failed"}
-        assert all(one.ref and one.ref["at"] > START.isoformat() for one in shown)
 
 
 @pytest.mark.parametrize(
