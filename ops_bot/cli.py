@@ -143,6 +143,7 @@ def _serve(_asked: argparse.Namespace, settings: Settings) -> int:
     from ops_bot.service import serve  # the other commands need no web server  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("datadog").setLevel(logging.WARNING)  # it tells of every request
     return serve(settings)
 
 

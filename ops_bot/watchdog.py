@@ -58,7 +58,7 @@ class Watchdog:
         after = timedelta(seconds=self._settings.lost_after_seconds)
         found = [
             event
-            for story, heard_at in self._ledger.unfinished(*WATCHED)
+            for story, heard_at in self._ledger.silent(WATCHED, now - GRACE)
             if (event := lost(story, heard_at, self._up_since, now, after))
         ]
         if found:

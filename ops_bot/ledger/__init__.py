@@ -184,10 +184,10 @@ class Ledger:
                 before=before,
             )
 
-    def unfinished(self, *kinds: Kind) -> list[tuple[Story, datetime]]:
-        """Stories of `kinds` that have not ended, and when something was last recorded of each, by our clock."""
+    def silent(self, kinds: Sequence[Kind], since: datetime) -> list[tuple[Story, datetime]]:
+        """Stories of `kinds` that have not ended and of which nothing was recorded `since`, and when something was."""
         with self.read() as connection:
-            return history.unfinished(connection, kinds)
+            return history.silent(connection, kinds, since)
 
     def matching(self, beginning: str, limit: int = 20) -> list[str]:
         """Correlations that start with `beginning`, newest first."""

@@ -185,10 +185,12 @@ def newest(
     return [Story.model_validate_json(body) for body in connection.scalars(query)]
 
 
-def unfinished(connection: Connection, kinds: Sequence[Kind]) -> list[tuple[Story, datetime]]:
-    """The stories of `kinds` that have not ended, and when each was last heard of by our clock."""
+def silent(connection: Connection, kinds: Sequence[Kind], since: datetime) -> list[tuple[Story, datetime]]:
+    """The stories of `kinds` that have not ended and were not heard of `since`, and when each last was."""
     query = select(stories.c.body, stories.c.heard_at).where(
-        stories.c.open.is_(True), stories.c.kind.in_([kind.value for kind in kinds])
+        stories.c.open.is_(True),
+        stories.c.kind.in_([kind.value for kind in kinds]),
+        stories.c.heard_at < micros(since),
     )
     return [(Story.model_validate_json(row.body), moment(row.heard_at)) for row in connection.execute(query)]
 
