@@ -72,7 +72,7 @@ outbox = Table(
     Column("error", Text, nullable=False),
     Index("outbox_due", "sink", "pending", "wanted", "waiting_since"),  # the last one to know a backlog without rows
     Index("outbox_parked", "sink", "parked"),
-    Index("outbox_of_a_story", "correlation"),
+    Index("outbox_of_a_story", "correlation", "sink", "key"),
 )
 
 sinks = Table(

@@ -13,8 +13,9 @@ from ops_bot.ledger.schema import events
 
 ROLLOUTS = (Kind.DEPLOY, Kind.ROLLBACK)
 SERVICES = 24  # rows of the overview; more are found by environment
-_LOOK_BACK = 6  # rollouts of each kind looked at to learn what runs
-_PER_LANE = 40
+LANES = 10  # services on the timeline: those that something happened to last
+_LOOK_BACK = {Kind.DEPLOY: 4, Kind.ROLLBACK: 2}  # rollouts looked at to learn what runs
+_PER_LANE = {Kind.DEPLOY: 30, Kind.ROLLBACK: 10, Kind.ERROR: 12}
 _ERRORS = 12
 
 
@@ -73,7 +74,7 @@ def places(ledger: Ledger, environment: str | None) -> tuple[list[str], list[tup
 def running(ledger: Ledger, environment: str, service: str) -> Running:
     """What runs of `service` in `environment`."""
     rollouts = sorted(
-        (story for kind in ROLLOUTS for story in ledger.stories(environment, service, kind, limit=_LOOK_BACK)),
+        (story for kind in ROLLOUTS for story in ledger.stories(environment, service, kind, limit=_LOOK_BACK[kind])),
         key=lambda story: (story.last_at, story.correlation),
         reverse=True,
     )
@@ -136,16 +137,16 @@ def is_quiet(story: Story) -> bool:
     return story.kind == Kind.BUILD and story.state not in (State.FAILED, State.LOST) and not recovered
 
 
-def waiting(ledger: Ledger, sink: str) -> set[str]:
-    """The stories whose newest state `sink` does not show yet."""
-    return {delivery.correlation for delivery in ledger.deliveries(sink, limit=100) if delivery.pending}
+def waits(ledger: Ledger, sink: str, story: Story) -> bool:
+    """Whether `sink` does not show the newest state of `story` yet."""
+    return any(delivery.pending for delivery in ledger.deliveries(sink, correlation=story.correlation))
 
 
 def health(ledger: Ledger, names: Sequence[str]) -> list[SinkHealth]:
     """How the sinks are."""
     found = []
     for name in names:
-        state, backlog = ledger.sink_state(name), ledger.backlog(name)
+        state, backlog = ledger.health(name), ledger.backlog(name)
         found.append(
             SinkHealth(
                 name, state.state, state.reason, state.since, state.until, backlog.count, backlog.oldest, backlog.parked
@@ -156,14 +157,14 @@ def health(ledger: Ledger, names: Sequence[str]) -> list[SinkHealth]:
 
 def lane(ledger: Ledger, place: Running, since: datetime, builds: Sequence[Story], freezes: Sequence[Story]) -> Lane:
     """The history of `place` since `since`."""
-    within = ledger.stories(place.environment, place.service, Kind.ERROR, since=since, limit=_PER_LANE)
-    rollouts = [story for story in place.rollouts if story.last_at >= since]
-    if len(rollouts) == len(place.rollouts) and rollouts:
-        rollouts = [
-            story
-            for kind in ROLLOUTS
-            for story in ledger.stories(place.environment, place.service, kind, since=since, limit=_PER_LANE)
-        ]
+
+    def within(kind: Kind) -> list[Story]:
+        known = [story for story in place.rollouts if story.kind == kind]
+        if kind != Kind.ERROR and (len(known) < _LOOK_BACK[kind] or known[-1].last_at < since):
+            return [story for story in known if story.last_at >= since]
+        return ledger.stories(place.environment, place.service, kind, since=since, limit=_PER_LANE[kind])
+
+    rollouts = [story for kind in ROLLOUTS for story in within(kind)]
     images = {story.image for story in place.rollouts if story.image} or {place.service}
     older = [story for story in place.rollouts if story.last_at < since and story.state == State.FINISHED]
     rollouts.sort(key=lambda story: story.last_at)
@@ -172,7 +173,7 @@ def lane(ledger: Ledger, place: Running, since: datetime, builds: Sequence[Story
         place.service,
         rollouts,
         [story for story in builds if story.image in images or story.service == place.service],
-        within,
+        within(Kind.ERROR),
         [story for story in freezes if story.environment == place.environment],
         older[0].tag if older else next((story.from_tag for story in rollouts), ""),
     )

@@ -107,9 +107,11 @@ class Views:
             "spans": list(timeline.SPANS),
             "link": lambda **changed: _link({"environment": environment, "span": span} | changed),
             "running": running,
-            "under_way": [self._told(story, now) for story in under_way],
+            "under_way": [(story, words.switched(story)) for story in under_way],
             "freezes": freezes,
-            "alerts": [self._told(story, now) for story in data.open_alerts(self._ledger)],
+            "alerts": [
+                (story, headline(story, now=now, settings=self._settings)) for story in data.open_alerts(self._ledger)
+            ],
             "errors": errors,
             "summary": summary(running, under_way, errors),
             "lanes": self._lanes(running, since, now),
@@ -121,23 +123,28 @@ class Views:
         builds = self._ledger.stories(kind=Kind.BUILD, since=since, limit=100)
         freezes = self._ledger.stories(kind=Kind.FREEZE, since=since - timedelta(days=7), limit=50)
         lanes = []
-        for place in running:
+        busiest = sorted(running, key=lambda place: place.newest.last_at if place.newest else since, reverse=True)
+        chosen = {id(place) for place in busiest[: data.LANES]}
+        for place in (place for place in running if id(place) in chosen):
             drawn = timeline.draw(data.lane(self._ledger, place, since, builds, freezes), since, now)
             marks = [
                 {
                     "at": mark.at,
                     "sort": mark.sort,
                     "path": story_path(mark.stories[-1]),
-                    "title": self._titled(mark, now),
+                    "title": self._titled(mark),
                 }
                 for mark in drawn.marks
             ]
             lanes.append({"place": place, "bars": drawn.bars, "marks": marks})
         return lanes
 
-    def _titled(self, mark: timeline.Mark, now: datetime) -> str:
+    def _titled(self, mark: timeline.Mark) -> str:
         newest = mark.stories[-1]
-        told = f"{newest.last_at.astimezone(self._zone):%H:%M:%S} {happened(newest, now=now, settings=self._settings)}"
+        what = newest.title or " ".join(filter(None, (newest.kind, newest.tag, newest.state)))
+        told = f"{newest.last_at.astimezone(self._zone):%b %-d, %H:%M:%S} {what}"
+        told += f" at “{newest.step}”" if newest.state == State.FAILED and newest.step else ""
+        told += f", by {newest.actor}" if newest.actor else ""
         more = len(mark.stories) - 1
         return f"{told} (and {more} more)" if more else told
 
@@ -145,17 +152,14 @@ class Views:
         return {"messages": self._messages(data.feed(self._ledger, None, _FEED_PAGE), now)}
 
     def _messages(self, stories: list[Story], now: datetime) -> list[dict[str, Any]]:
-        waiting = data.waiting(self._ledger, "slack") if self._settings.slack_token else set()
-        return [self._told(story, now) | {"waits": story.correlation in waiting} for story in stories]
+        slack = self._settings.slack_token is not None
+        return [
+            self._told(story, now) | {"waits": slack and data.waits(self._ledger, "slack", story)} for story in stories
+        ]
 
     def _told(self, story: Story, now: datetime) -> dict[str, Any]:
         message = render(story, now=now, settings=self._settings)
-        return {
-            "story": story,
-            "html": html(message.blocks, message.text, self._moment),
-            "line": headline(story, now=now, settings=self._settings),
-            "switched": words.switched(story),
-        }
+        return {"story": story, "html": html(message.blocks, message.text, self._moment)}
 
     def _history(self, request: Request, now: datetime) -> dict[str, Any] | None:
         environment, service = request.query_params.get("environment"), request.query_params.get("service")
@@ -181,6 +185,7 @@ class Views:
         events = self._ledger.events(story.correlation)
         return {
             **self._told(story, now),
+            "line": happened(story, now=now, settings=self._settings),
             "log_is_cut": len(story.log_tail) > LOG_LIMIT,
             "events": events[-_EVENTS_SHOWN:],
             "left_out": max(0, len(events) - _EVENTS_SHOWN),
