@@ -29,8 +29,9 @@ def free_port() -> int:
 class Team:
     """A bot with its ledger, a sender of events with its spool, and the two services that people look at."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger_url: str = "") -> None:
         self.folder = folder
+        self.ledger_url = ledger_url or f"sqlite:///{folder}/ledger.db"
         self.slack = FakeSlack()
         self.datadog = FakeDatadog()
         self.spool = Spool(folder / "spool")
@@ -44,7 +45,7 @@ class Team:
 
     def start(self, dies_at: Moment | None = None, *, port: int = 0) -> BotProcess:
         environment = {
-            "OPS_BOT_LEDGER_URL": f"sqlite:///{self.folder}/ledger.db",
+            "OPS_BOT_LEDGER_URL": self.ledger_url,
             "OPS_BOT_TOKEN": BOT_TOKEN,
             "OPS_BOT_PORT": str(port or self.port),
             "OPS_BOT_SLACK_TOKEN": TOKEN,
@@ -82,13 +83,13 @@ class Team:
 
     def settled(self) -> bool:
         """Whether everything told is recorded and shown."""
-        with contextlib.closing(Ledger.open(f"sqlite:///{self.folder}/ledger.db", create=False)) as ledger:
+        with contextlib.closing(Ledger.open(self.ledger_url, create=False)) as ledger:
             counts = ledger.counts()
         return counts["events"] >= len(self.told) and counts["waiting"] == 0
 
     def assert_told(self) -> None:
         """The ledger, Slack and Datadog agree with what happened: each thing once."""
-        with contextlib.closing(Ledger.open(f"sqlite:///{self.folder}/ledger.db", create=False)) as ledger:
+        with contextlib.closing(Ledger.open(self.ledger_url, create=False)) as ledger:
             recorded = [event for one in {e.correlation for e in self.told} for event in ledger.events(one)]
             counts = ledger.counts()
             refs = {

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bot_process import until
+from bot_team import Team
 from sqlalchemy import create_engine, text
 
+from ops_bot.events import State
 from ops_bot.ledger import Ledger, LedgerBusy, LedgerError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit/ops_bot"))
@@ -89,3 +92,21 @@ def test_a_writer_that_never_ends_holds_nobody_up_for_ever(
 def test_a_server_that_is_gone_is_said_to_be(cluster: str) -> None:
     with pytest.raises(LedgerError, match="refused"):
         Ledger.open("postgresql://" + cluster % "no_such_database")
+
+
+def test_the_bot_runs_on_it(ledger_url: str, tmp_path: Path) -> None:
+    team = Team(tmp_path, ledger_url)
+    with team.slack, team.datadog:
+        bot = team.start()
+        try:
+            team.tell(State.STARTED, State.PROGRESS, State.FAILED)
+            until(team.flush, "recorded")
+            until(team.settled, f"told\n{team.logs()}")
+            bot.kill()
+            bot = team.start()
+            team.tell(State.STARTED, number=2)
+            until(team.flush, "recorded after it was killed")
+            until(team.settled, f"told\n{team.logs()}")
+            team.assert_told()
+        finally:
+            bot.kill()
