@@ -33,6 +33,8 @@ POLL_SECONDS = 1.0
 # One attempt may take that long, all its requests together; the lease has to outlive it.
 DEADLINE_SECONDS = 12.0
 LEASE_SECONDS = 20.0
+# The request an attempt was at when its time was over may still arrive; by then it has or has not.
+LINGER_SECONDS = 10.0
 # A sink that has taken nothing for longer is worth a message elsewhere; one that refuses us, after the second look.
 STUCK_SECONDS = {"slow": 300.0, "paused": 20.0}
 # One message that fails alone for longer is, too.
@@ -168,7 +170,7 @@ class Sender:
         try:
             outcome = within(self._deadline_seconds, partial(self._tell, job, now))
         except DeadlineExceeded as error:
-            outcome = Ambiguous(str(error))
+            outcome = Ambiguous(str(error), after_seconds=LINGER_SECONDS)
         except Exception as error:
             log.exception("%s: %s", self.sink.name, delivery.key)
             outcome = Ambiguous(f"{type(error).__name__}: {error}"[:300], alone=True)
@@ -218,7 +220,7 @@ class Sender:
                 self._ledger.retry(delivery, now + timedelta(seconds=own), error)
                 self._circuit.failed(error, now, after)
             case Ambiguous(error, after):
-                wait = max(self.sink.doubt_seconds, alone if outcome.alone else own)
+                wait = max(self.sink.doubt_seconds, alone if outcome.alone else own, after or 0.0)
                 self._ledger.ambiguous(delivery, now + timedelta(seconds=wait), error)
                 if not outcome.alone:
                     self._circuit.failed(error, now, after)

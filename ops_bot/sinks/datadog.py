@@ -27,6 +27,7 @@ from ops_bot.sinks.base import (
 )
 from ops_bot.sinks.datadog_http import RefusedByDatadog
 from ops_bot.sinks.datadog_text import body, tag_value
+from ops_bot.sinks.deadline import still_wanted
 from ops_bot.sinks.network import never_left
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,8 @@ class Datadog:
         return Sent({"id": event["id"]})
 
     def _call(self, ask: Callable[[], Any]) -> Answer:
+        if not still_wanted():
+            return Ambiguous("no time is left")
         datadog_http.configure(self._settings.datadog_url, self._api_key, self._app_key, self._timeout_seconds)
         try:
             answer = ask()

@@ -16,6 +16,7 @@ from slack_sdk.web import SlackResponse
 
 from ops_bot.scrub import scrub
 from ops_bot.sinks.base import Ambiguous, Failure, Pause, Retry, retry_after_seconds
+from ops_bot.sinks.deadline import still_wanted
 from ops_bot.sinks.network import never_left
 
 
@@ -91,6 +92,8 @@ class No:
 
 def call(method: Callable[[], SlackResponse], now: datetime, **needs: type) -> dict[str, Any] | No | Failure:
     """The answer of one call that surely succeeded, and holds all it `needs`; or what went wrong."""
+    if not still_wanted():
+        return Ambiguous("no time is left")
     try:
         response = method()
         data = response.data

@@ -1,5 +1,6 @@
 """Slack's side of the fault list: whatever it answers, the channel shows what the ledger holds, each thing once."""
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -564,3 +565,22 @@ def test_a_history_of_many_pages_is_read_to_its_end(world: World) -> None:
     world.run(LAZY)
     assert [seen.key for seen in world.slack.seen()].count("deploy:0") == 1
     assert world.waiting() == 0
+
+
+def test_an_attempt_left_behind_posts_nothing_more(world: World) -> None:
+    """A crumbling answer says the message is gone: whoever still reads it must not post another."""
+    world.deadline_seconds = 0.2
+    world.crash()
+    world.tell()
+    world.run(30)
+    world.slack.delete_by_hand(world.slack.seen()[0].ts)
+    world.slack.fail(Fault(accept=True, body=None, crumb_seconds=0.02), on=UPDATE)
+    world.tell(state=State.FINISHED)
+    world.run(2)
+    threads = [thread for thread in threading.enumerate() if thread.name == "attempt"]
+    assert threads, "the attempt is left behind"
+    for thread in threads:
+        thread.join(5)
+    assert world.slack.count(POST) == 1
+    world.catch_up()
+    world.assert_told()

@@ -507,3 +507,13 @@ def test_after_the_clock_was_set_back_nothing_waits_for_the_old_time(ledger: Led
     assert not slack(ledger)
     ledger.hurry("slack", START)
     assert [one.key for one in slack(ledger)] == ["deploy:1"]
+
+
+def test_a_sink_is_as_healthy_as_the_worst_of_its_channels(ledger: Ledger) -> None:
+    assert ledger.health("slack") == SinkState()
+    ledger.set_sink_state("slackers", "paused", "another sink")
+    ledger.set_sink_state("slack #random", "paused", "is_archived")
+    assert (ledger.health("slack").state, ledger.health("slack").reason) == ("paused", "#random: is_archived")
+    assert ledger.sink_state("slack").state == "ok"
+    ledger.set_sink_state("slack", "slow", "503")
+    assert ledger.health("slack").reason == "503"
