@@ -31,8 +31,8 @@ from ops_bot.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 # Told on SIGTERM what is due already, so long; what is left the next process tells. Docker kills after ten seconds.
-DRAIN_SECONDS = 4.0
-JOIN_SECONDS = 4.0
+DRAIN_SECONDS = 3.0
+JOIN_SECONDS = 3.0
 BEAT_SECONDS = 10.0
 # What somebody may hold open at once: pages that update live, senders that are slow.
 _CONNECTIONS = 300
