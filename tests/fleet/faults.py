@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -55,13 +54,13 @@ def refused(run: Run, *words: str) -> None:
         assert word in run.output, f"no {word!r} in:{run.tail}"
 
 
-def catalogue(**changes: dict[str, Any]) -> str:
-    """The services as extra variable: those of the repository, with some keys of some services changed or added."""
+def catalogue(**changes: dict[str, Any]) -> dict[str, Any]:
+    """The services as an extra variable: those of the repository, with some keys of some services changed or added."""
     file = ROOT / "playbooks/group_vars/all/services.yml"
     services: dict[str, Any] = yaml.safe_load(file.read_text())["services"]
     for name, keys in changes.items():
         services[name] = {**services.get(name, {}), **keys}
-    return json.dumps({"services": services})
+    return services
 
 
 @contextmanager

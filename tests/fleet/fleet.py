@@ -150,8 +150,8 @@ class Fleet:
         """Begin to run `playbooks/<playbook>.yml` with `-e name=value` for every keyword."""
         command = ["ansible-playbook", "-i", "inventories/local", f"playbooks/{playbook}.yml", *options]
         for name, value in extra.items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            command += ["-e", f"{name}={text}"]
+            structured = isinstance(value, dict | list)
+            command += ["-e", json.dumps({name: value}) if structured else f"{name}={value}"]
         with self._lock:  # two runs may begin side by side
             self._count += 1
             log = self.reports / f"{self._count:03d}-{playbook}.log"

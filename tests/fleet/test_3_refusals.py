@@ -41,8 +41,7 @@ def test_missing_variable(fleet: Fleet) -> None:
 
 def test_misspelt_key_of_a_service(fleet: Fleet) -> None:
     services = {"web": {"image": "web", "hosts": "web", "prot": 8000}}
-    refused(fleet.play("deploy", "-e", f'{{"services": {services}}}'.replace("'", '"'), service="web", tag="v1"),
-            "unknown key prot", "Did you mean port?")  # fmt: skip
+    refused(fleet.deploy("v1", services=services), "unknown key prot", "Did you mean port?")
 
 
 def test_wrong_registry_password(fleet: Fleet, tags: Tags) -> None:

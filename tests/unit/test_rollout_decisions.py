@@ -190,6 +190,12 @@ def test_status_of_a_mixed_fleet_names_the_command_that_mends_it() -> None:
     )
 
 
+def test_what_mends_a_mixed_fleet_is_no_tag_that_would_be_refused() -> None:
+    failed = status(entry("v1", "live"), entry("v2", "failed"))
+    text = decide.status_table({"web": {"web1": TWO, "web2": TWO, "web3": failed}})
+    assert text.endswith("To mend it: make deploy SERVICE=web TAG=v1")
+
+
 def test_status_tells_who_is_at_work() -> None:
     busy = status(entry("v2", "live"), lease={"by": "bob", "what": "deploy web v3"})
     assert decide.status_table({"web": {"web1": busy}}).splitlines()[-1] == "web: bob is at work on web1: deploy web v3"

@@ -9,13 +9,16 @@ own for every step would spend more time in Ansible than on the hosts.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
@@ -115,8 +118,22 @@ def watch_behind(conductor: Conductor, hosts: Hosts, name: str) -> Path:
         os._exit(0)
 
 
+def heed_signals() -> Callable[[], str]:
+    """Keep Ctrl-C and SIGTERM for the conductor, who goes back between two batches; return what tells of them.
+
+    Otherwise this process, which Ansible forked for the task, would die in the middle of a step that goes on on the
+    hosts, and leave a mixed fleet.
+    """
+    came: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda got, _frame: came.append(got))
+    return lambda: f"interrupted by {signal.Signals(came[0]).name}" if came else ""
+
+
 def _become_a_daemon(log: Path) -> None:
     """Write to a file, and let go of everything else: whoever reads the playbook's output waits for its end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for stream in (1, 2):
         os.dup2(file, stream)
@@ -142,9 +159,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         hosts = Hosts({host: self._connect(host, hostvars[host]) for host in wish.hosts}, wish.check)
 
         def say(line: str) -> None:
-            Display().display(f"[{time.monotonic() - begin:5.1f} s] {line}")
+            with contextlib.suppress(OSError):  # the playbook may have been killed: that must not end the rollout
+                Display().display(f"[{time.monotonic() - begin:5.1f} s] {line}")
 
-        conductor = Conductor(wish, hosts.ask, say)
+        conductor = Conductor(wish, hosts.ask, say, heed_signals())
         with hosts:
             outcome = conductor.run()
         if outcome.failed:

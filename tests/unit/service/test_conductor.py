@@ -25,6 +25,7 @@ class Fleet:
         self.asked: list[tuple[str, str]] = []
         self.said: list[str] = []
         self.before: Callable[[str, str], None] = lambda _host, _step: None
+        self.overheard: Callable[[dict[str, Any]], object] = lambda _request: None
         self.check = False
         self._count = 0
 
@@ -38,6 +39,7 @@ class Fleet:
         for name, arguments in requests.items():
             self.asked.append((name, arguments["step"]))
             self.before(name, arguments["step"])
+            self.overheard(arguments)
             host = self.hosts[name]
             if isinstance(host, str):
                 answers[name] = {"unreachable": True, "msg": "cannot be reached"}
@@ -49,12 +51,13 @@ class Fleet:
 
     def conductor(self, action: str, **how: Any) -> Conductor:
         self._count += 1
-        rollout = {"id": f"r{self._count}", "by": "ann", "what": f"{action} web"}
+        rollout = {"id": f"r{self._count}", "by": "ann", "what": f"{action} web", "at": how.pop("at", "")}
+        interrupted = how.pop("interrupted", lambda: "")
         how = {"batches": [1, "100%"] if action == "deploy" else ["100%"], "secrets": SECRETS} | how
         wish = Wish(action=action, service="web", hosts=list(self.hosts), rollout=rollout, **how)
         self.asked.clear()
         self.check = wish.check
-        return Conductor(wish, self.ask, self.said.append)
+        return Conductor(wish, self.ask, self.said.append, interrupted)
 
     def _run(self, action: str, **how: Any) -> Outcome:
         return self.conductor(action, **how).run()
@@ -389,3 +392,63 @@ def test_batches(sizes: list[int | str], cut: list[list[str]]) -> None:
 )
 def test_batches_when_the_first_host_goes_alone(sizes: list[int | str], cut: list[list[str]]) -> None:
     assert decide.batches(list("abcde"), sizes, alone_first=True) == cut
+
+
+def test_ctrl_c_ends_the_step_under_way_and_sends_back_who_had_switched() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    pressed: list[str] = []
+
+    def press(host: str, step: str) -> None:
+        if (host, step) == ("web1", "switch"):
+            pressed.append("interrupted by SIGINT")
+
+    fleet.before = press
+    outcome = fleet.deploy("v2", interrupted=lambda: "".join(pressed))
+    assert outcome.failed
+    assert outcome.message.startswith("interrupted by SIGINT\nSwitched hosts that went back: web1.")
+    assert fleet.tags() == ["v1", "v1"]
+    assert not any(fleet.host(name).files.get("/run/tagboat/web.lease") for name in fleet.hosts)
+
+
+def test_a_host_that_wakes_up_after_it_was_given_up_does_not_switch_alone() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    woken = fleet.host("web2")
+    late: list[dict[str, Any]] = []
+
+    def sleep(host: str, step: str) -> None:
+        if (host, step) == ("web2", "switch"):
+            fleet.hosts["web2"] = LOST
+
+    fleet.before, fleet.overheard = sleep, late.append
+    assert fleet.deploy("v2").failed
+    woken.pass_time(61)  # its lease has expired too: that alone keeps nobody away
+    request = next(one for one in late if (one["host_name"], one["step"]) == ("web2", "switch"))
+    answer = take(request, host=woken)
+    assert answer["failed"]
+    assert answer["msg"].startswith("this came 46 s too late, when the rollout had given this host up")
+    assert answer["status"]["live"]["tag"] == "v1"
+
+
+def test_a_connection_that_broke_behind_a_switch_does_not_hide_that_it_switched() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+
+    def twice(request: dict[str, Any]) -> None:
+        if (request["host_name"], request["step"]) == ("web1", "switch"):
+            take(request, host=fleet.host("web1"))  # and its answer is lost, so that Ansible asks again
+
+    fleet.overheard = twice
+    outcome = fleet.deploy("v2", watch=WATCH)
+    assert not outcome.failed
+    assert ("web1", "watch") in fleet.asked
+    assert any(line.startswith("web1 switched to v2") for line in fleet.said)
+
+
+def test_times_in_the_record_are_the_control_nodes_so_that_hosts_can_be_compared() -> None:
+    fleet = Fleet("web1")
+    fleet.deploy("v1", at="2026-01-02T03:04:05Z")
+    live = record(fleet.host("web1")).live
+    assert live is not None
+    assert live["at"] == "2026-01-02T03:04:05Z"

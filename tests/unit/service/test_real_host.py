@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import os
 import threading
@@ -38,10 +39,10 @@ def test_an_unchanged_file_is_left_alone_but_for_its_mode(host: Host, tmp_path: 
 
 def test_a_write_that_fails_leaves_nothing(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: object) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match=r"No space left on device: .*/file"):
         host.write(str(tmp_path / "file"), "text")
     assert list(tmp_path.iterdir()) == []
 

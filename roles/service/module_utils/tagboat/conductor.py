@@ -5,12 +5,14 @@ preflight on all ─► choose ─► switch batch by batch, the first host migr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import decide
 
+LATE_SECONDS = 15  # a connection is given up after as long: what a host begins later, nobody waits for any more
 REASON_LENGTH = 200  # of the release record: enough to know why, without a page of somebody's health answer
 
 Answer = dict[str, Any]
@@ -70,13 +72,18 @@ class Conductor:
         wish: what is to happen.
         ask: how hosts are asked to take a step.
         say: told about every step as it ends, for the person who waits.
+        interrupted: says what has interrupted the rollout, or ''; asked before each batch.
     """
 
-    def __init__(self, wish: Wish, ask: Ask, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, wish: Wish, ask: Ask, say: Callable[[str], None], interrupted: Callable[[], str] = lambda: ""
+    ) -> None:
         self._wish = wish
         self._hosts = list(wish.hosts)
         self._ask = ask
         self._say = say
+        self._interrupted = interrupted
+        self._uptimes: dict[str, tuple[float, float]] = {}  # host -> its uptime, and ours when it told
         self._statuses: dict[str, dict[str, Any]] = {}
         self._refusals: list[dict[str, str]] = []
         self._before: dict[str, Answer] = {}
@@ -97,6 +104,8 @@ class Conductor:
             choice = self._choose()
             migrates = self._needs_migration(choice)
             for batch in decide.batches(self._hosts, wish.batches, alone_first=migrates):
+                if not self._refusals and (reason := self._interrupted()):
+                    self._refusals.append({"host": "", "step": "switch", "message": reason, "log": ""})
                 if not self._refusals:
                     self._switch(batch, choice, migrates and batch == self._hosts[:1])
             if wish.watch and not wish.watch_behind and not self._refusals:
@@ -288,8 +297,13 @@ class Conductor:
             "environment_name": wish.environment_name,
         }
         requests = {host: {**common, "host_name": host, **arguments(host)} for host in hosts}
+        for host, (theirs, ours) in self._uptimes.items():
+            if step == "switch" and host in requests:
+                requests[host]["begin_by"] = theirs + time.monotonic() - ours + LATE_SECONDS
         answers = self._ask(requests, until_one_fails)
         for host, answer in answers.items():
+            if "uptime" in answer:
+                self._uptimes[host] = (answer["uptime"], time.monotonic())
             if answer.get("status"):
                 self._statuses[host] = answer["status"]
             if answer.get("timings"):

@@ -219,11 +219,16 @@ def status_table(
             )
         elif len(tags) > 1:
             mix = "; ".join(f"{tag} on {', '.join(names)}" for tag, names in tags.items())
-            best = max((tag for tag in tags if tag != "no release"), key=lambda tag: len(tags[tag]))
+            best = _mending(hosts, tags)
             notes.append(f"{service} is mixed: {mix}. To mend it: make deploy SERVICE={service} TAG={best}")
     lines = _table(rows) if len(rows) > 1 else ["No service runs anywhere yet."]
     lines += [f"{host} did not answer" for host in unreachable]
     return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def _mending(hosts: Mapping[str, Status], tags: Mapping[str, Sequence[str]]) -> str:
+    """Choose the tag that mends a mixed fleet: one that would not be refused, and of those what most hosts run."""
+    return max((tag for tag in tags if tag != "no release"), key=lambda tag: (not bad_tag(hosts, tag), len(tags[tag])))
 
 
 def _frozen(statuses: Mapping[str, Mapping[str, Status]]) -> list[str]:

@@ -71,9 +71,11 @@ class Host:
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+            if isinstance(error, OSError):
+                error.filename = path  # a disk that is full does not say for what
             raise
         return True
 

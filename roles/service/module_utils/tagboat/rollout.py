@@ -142,7 +142,8 @@ class Rollout:
             if restarted:
                 self._wait_healthy(self._slot(old["slot"]), old)
             self._tidy(old)
-            return restarted
+            # A connection that broke makes Ansible ask again: what this rollout has done here is still its doing.
+            return restarted or self._is_live_by_me()
         self._need_image(release)
         new = self._slot(slots.other(self.record.live_slot))
         behind = self._slot(slots.other(new.name))
@@ -387,7 +388,11 @@ class Rollout:
         keep = ("tag", "digest", "image", "revision", "spec")
         entry = {key: release[key] for key in keep if key in release}
         entry.update({key: self.rollout[key] for key in ("forced", "skipped") if self.rollout.get(key)})
-        return {**entry, "rollout": self.rollout["id"], "by": self.rollout["by"], "at": self.host.now()}
+        return {**entry, "rollout": self.rollout["id"], "by": self.rollout["by"], "at": self._at()}
+
+    def _at(self) -> str:
+        """When the release came, by the control node's clock if it told: times of different hosts are compared."""
+        return str(self.rollout.get("at") or self.host.now())
 
     def _need_engine(self, min_free_mb: int) -> None:
         try:

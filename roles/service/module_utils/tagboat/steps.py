@@ -32,12 +32,34 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
         if check:
             result.update(_dry_step(rollout, given))
         else:
+            _refuse_when_late(rollout, given)
             result.update(STEPS[given["step"]](rollout, given))
             if given.get("last"):
                 rollout.finish()
-    except (RolloutError, LeaseHeldError, CommandError, OSError) as error:
+    except (RolloutError, LeaseHeldError) as error:
         result.update(failed=True, msg=str(error), log=getattr(error, "log", ""))
-    return {**result, "status": rollout.status(), "timings": rollout.timings}
+    except (CommandError, OSError) as error:  # of the host, not of the release: a full disk, an engine that hangs
+        result.update(failed=True, msg=f"{error}; {rollout.serving()}", log="")
+    return {
+        **result,
+        "service": given["service"],
+        "status": rollout.status(),
+        "timings": rollout.timings,
+        "uptime": rollout.host.clock(),
+    }
+
+
+def _refuse_when_late(rollout: Rollout, given: dict[str, Any]) -> None:
+    """Do nothing that nobody waits for any more: a host that was frozen or cut off finds old requests when it wakes up.
+
+    Raises:
+        RolloutError: `begin_by`, on this host's uptime, is over.
+    """
+    late = rollout.host.clock() - given.get("begin_by", float("inf"))
+    if late > 0:
+        raise RolloutError(
+            f"this came {late:.0f} s too late, when the rollout had given this host up; {rollout.serving()}"
+        )
 
 
 def _dry_step(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:

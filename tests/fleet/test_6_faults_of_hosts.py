@@ -1,0 +1,149 @@
+"""Hosts that break before, during and after a rollout: visitors keep the good release, and the fleet comes together.
+
+A host whose clock is wrong is not among them: these hosts share the clock of the machine they run on. What depends on
+time is tested where it can be set, in tests/unit/service: leases and drains go by uptime, which nobody sets, a freeze
+by the clock of the host that keeps it, and the times in the release record are the control node's.
+"""
+
+from __future__ import annotations
+
+import re
+
+from faults import Good, cut_off, full_disk, refused, wait_for
+from fleet import Fleet
+from load import Visitors
+from story import assert_serving
+
+VISITORS = 4  # each may be waiting for an answer from a host in the moment it is lost: nobody can give it
+
+
+def test_too_little_space_refuses_before_anything_is_switched(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        run = fleet.deploy(good.other, service_min_free_mb=10**9)
+    refused(run, "MB are free, 1000000000 MB are needed: make prune", f"Serving now: {good.live} on web1, web2.")
+    assert "switched to" not in run.output
+    assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
+def test_no_space_for_the_slots_files_on_the_second_host(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors, full_disk(fleet, "web2", "/etc/tagboat/web"):
+        run = fleet.deploy(good.other)
+    refused(
+        run,
+        "No space left on device",
+        "web2 still serves",
+        "Switched hosts that went back: web1.",
+        f"Serving now: {good.live} on web1, web2.",
+    )
+    assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
+def test_no_space_for_the_release_record_on_the_second_host(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors, full_disk(fleet, "web2", "/etc/ansible/facts.d"):
+        run = fleet.deploy(good.other)
+    refused(run, "No space left on device", "web2 still serves", "Switched hosts that went back: web1.")
+    assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
+def test_an_engine_that_is_stopped_refuses_and_visitors_are_served(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        fleet.host("web2", "systemctl mask --runtime --now docker.socket docker.service")
+        try:
+            run = fleet.deploy(good.other)
+        finally:
+            fleet.host("web2", "systemctl unmask --runtime docker.socket docker.service; systemctl start docker")
+    refused(run, "web2: no Docker engine answers", "web2 still serves", f"Serving now: {good.live} on web1, web2.")
+    assert "switched to" not in run.output
+    assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
+def test_a_host_that_is_down_refuses_the_deploy_or_is_skipped_and_brought_back(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        fleet.container("stop", "web2")
+        try:
+            run = fleet.deploy(good.other)
+            refused(run, "web2: cannot be reached", f"Serving now: {good.live} on web1.")
+            assert "switched to" not in run.output
+            skipping = fleet.deploy(good.other, skip_unreachable="true")
+        finally:
+            fleet.container("start", "web2")
+        assert skipping.ok, skipping.tail
+        assert "goes on without web2; when they are back: make site" in skipping.output
+        wait_for(lambda: fleet.serving() == {"web1": good.other, "web2": good.live})
+        converged = fleet.play("site")
+        assert converged.ok, converged.tail
+    assert_serving(fleet, good.other)
+    assert visitors.failed == {}
+
+
+def test_a_host_lost_in_the_middle_sends_the_others_back(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")
+        rollout.until_it_says("ready: web1, web2")
+        with cut_off(fleet, "web2"):
+            run = rollout.wait()
+    refused(run, "web2: cannot be reached", "Switched hosts that went back: web1.", "Next: ")
+    wait_for(lambda: fleet.serving() == {"web1": good.live, "web2": good.live})
+    assert sum(visitors.failed.values()) <= VISITORS, visitors.failed
+
+
+def test_a_host_that_wakes_up_late_does_not_switch_alone(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")
+        rollout.until_it_says("ready: web1, web2")
+        fleet.container("pause", "web2")
+        try:
+            run = rollout.wait()
+        finally:
+            fleet.container("unpause", "web2")
+        refused(run, "web2: cannot be reached", "Switched hosts that went back: web1.")
+        # What it was sent while it slept has arrived all the same: let it come to an end.
+        wait_for(lambda: fleet.console("web2", "pgrep --full '^sshd: admin|tagboat.steps' || true") == "")
+    assert_serving(fleet, good.live)
+    assert sum(visitors.failed.values()) <= VISITORS, visitors.failed
+
+
+def test_a_connection_that_breaks_during_the_switch_is_made_again(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")
+        rollout.until_it_says("ready: web1, web2")
+        wait_for(lambda: fleet.console("web1", "docker ps --quiet --filter name=web-migrate") != "")
+        fleet.console("web1", "pkill -KILL --full '^sshd: admin'")
+        run = rollout.wait()
+    assert run.ok, run.tail
+    assert "web1 switched to" in run.output
+    assert_serving(fleet, good.other)
+    assert visitors.failed == {}
+
+
+def test_a_network_lost_for_ssh_alone_leaves_a_mix_that_status_mends(fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors:
+        rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")
+        rollout.until_it_says("ready: web1, web2")
+        wait_for(lambda: fleet.console("web1", "docker ps --quiet --filter name=web-migrate") != "")
+        with cut_off(fleet, "web1", "tcp dport 22"):
+            run = rollout.wait()
+        refused(run, "web1: cannot be reached", "Next: ")
+        assert fleet.serving() == {"web1": good.other, "web2": good.live}  # web1 was at it, and finished alone
+        status = fleet.play("status")
+        assert "web is mixed: " in status.output
+        mend = re.search(r"To mend it: make deploy SERVICE=web TAG=(v\d+)", status.output)
+        assert mend, status.tail
+        wait_for(lambda: fleet.deploy(mend[1]).ok)
+    assert_serving(fleet, mend[1])
+    assert visitors.failed == {}
+
+
+def test_a_reboot_of_a_host_during_standby_costs_only_the_standby(fleet: Fleet, good: Good) -> None:
+    assert fleet.deploy(good.other, force=True).ok
+    with Visitors(fleet.url) as visitors:
+        fleet.container("restart", "web1")
+        wait_for(lambda: fleet.serving() == dict.fromkeys(fleet.web_hosts(), good.other))
+        run = fleet.play("rollback", service="web")
+    assert run.ok, run.tail
+    assert_serving(fleet, good.live)
+    assert visitors.failed == {}
