@@ -48,6 +48,8 @@ _JOINERS = "\u200d\ufe0f\ufe0e"
 
 def clean(text: str) -> str:
     """`text` without control characters, terminal sequences and direction overrides; newlines and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text  # nearly all there is
     text = _LINE_ENDS.sub("\n", _TERMINAL.sub("", text))
     return _SURROGATES.sub("\ufffd", _CONTROL.sub("", text))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, text
 from sqlalchemy import func as sql
 
 from ops_bot.events import ENDED, Event, Kind, Story, fold_order
@@ -28,6 +28,26 @@ _ROWS = select(events.c.id, events.c.row).where(events.c.id.in_(bindparam("some"
 _STORIES = select(stories).where(stories.c.correlation.in_(bindparam("some", expanding=True)))
 
 Item = TypeVar("Item")
+
+# One look into the index for each, not a walk through all of it.
+_SERVICES = text("""
+    WITH RECURSIVE places (environment) AS (
+        SELECT min(environment) FROM stories
+        UNION ALL
+        SELECT (SELECT min(environment) FROM stories WHERE environment > places.environment)
+        FROM places WHERE places.environment IS NOT NULL
+    ), found (environment, service) AS (
+        SELECT environment, (SELECT min(service) FROM stories WHERE stories.environment = places.environment)
+        FROM places WHERE places.environment IS NOT NULL
+        UNION ALL
+        SELECT environment, (
+            SELECT min(service) FROM stories
+            WHERE stories.environment = found.environment AND stories.service > found.service
+        )
+        FROM found WHERE found.service IS NOT NULL
+    )
+    SELECT environment, service FROM found WHERE service <> ''
+""")
 
 
 @dataclass(frozen=True)
@@ -202,16 +222,8 @@ def matching(connection: Connection, beginning: str, limit: int) -> list[str]:
 
 
 def services(connection: Connection) -> list[tuple[str, str]]:
-    """Every (environment, service) anything ever happened to. One look into the index each, not a walk through it."""
-    found: list[tuple[str, str]] = []
-    release = tuple_(stories.c.environment, stories.c.service)
-    order = (stories.c.environment, stories.c.service)
-    last = ("", "")
-    while row := connection.execute(select(*order).where(release > tuple_(*last)).order_by(*order).limit(1)).first():
-        last = (row.environment, row.service)
-        if row.service:
-            found.append(last)
-    return sorted(found)
+    """Every (environment, service) anything ever happened to."""
+    return sorted((row.environment, row.service) for row in connection.execute(_SERVICES))
 
 
 def forget(connection: Connection, before: datetime, limit: int) -> int:

@@ -4,12 +4,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from ops_bot.events import ENDED, Kind, State, Story
 from ops_bot.ledger import Ledger
-from ops_bot.ledger.schema import events
+from ops_bot.ledger.schema import events, micros
 
 ROLLOUTS = (Kind.DEPLOY, Kind.ROLLBACK)
 SERVICES = 24  # rows of the overview; more are found by environment
@@ -17,6 +18,7 @@ LANES = 10  # services on the timeline: those that something happened to last
 _LOOK_BACK = {Kind.DEPLOY: 4, Kind.ROLLBACK: 2}  # rollouts looked at to learn what runs
 _PER_LANE = {Kind.DEPLOY: 30, Kind.ROLLBACK: 10, Kind.ERROR: 12}
 _ERRORS = 12
+_UNDER_WAY = 8  # of each kind
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Running:
     brought_by: Story | None = None  # the rollout that brought the tag
     newest: Story | None = None  # the newest rollout, whatever came of it
     rollouts: list[Story] = field(default_factory=list)  # newest first
+
+    @property
+    def images(self) -> set[str]:
+        """The images its containers are made from."""
+        return {story.image for story in self.rollouts if story.image} or {self.service}
 
     @property
     def mixed(self) -> bool:
@@ -71,21 +78,59 @@ def places(ledger: Ledger, environment: str | None) -> tuple[list[str], list[tup
     return environments, [place for place in found if environment in (None, place[0])][:SERVICES]
 
 
-def running(ledger: Ledger, environment: str, service: str) -> Running:
-    """What runs of `service` in `environment`."""
-    rollouts = sorted(
-        (story for kind in ROLLOUTS for story in ledger.stories(environment, service, kind, limit=_LOOK_BACK[kind])),
-        key=lambda story: (story.last_at, story.correlation),
-        reverse=True,
-    )
+@dataclass(frozen=True)
+class Ask:
+    """For the newest `limit` stories of one kind, one service, one environment, nothing older than `since`."""
+
+    environment: str
+    service: str
+    kind: Kind
+    limit: int
+    since: datetime | None = None
+
+
+def newest(ledger: Ledger, asks: Sequence[Ask]) -> list[list[Story]]:
+    """The stories of each of `asks`, newest first, in one statement: a hundred small ones cost a hundred times that."""
+    parts, values = [], dict[str, Any]()
+    for number, ask in enumerate(asks):
+        parts.append(
+            f"SELECT {number} AS ask, body FROM (SELECT body FROM stories WHERE environment = :e{number} "  # noqa: S608
+            f"AND service = :s{number} AND kind = :k{number} AND last_at >= :t{number} "
+            f"ORDER BY last_at DESC, correlation DESC LIMIT {int(ask.limit)}) AS part{number}"
+        )
+        values |= {
+            f"e{number}": ask.environment,
+            f"s{number}": ask.service,
+            f"k{number}": ask.kind.value,
+            f"t{number}": micros(ask.since) if ask.since else 0,
+        }
+    found: list[list[Story]] = [[] for _ in asks]
+    if asks:
+        with ledger.read() as connection:
+            for row in connection.execute(text(" UNION ALL ".join(parts)), values):
+                found[row.ask].append(Story.model_validate_json(row.body))
+    return found
+
+
+def all_running(ledger: Ledger, places: Sequence[tuple[str, str]]) -> list[Running]:
+    """What runs at each of `places`, (environment, service)."""
+    asks = [Ask(*place, kind, _LOOK_BACK[kind]) for place in places for kind in ROLLOUTS]
+    found = newest(ledger, asks)
+    return [
+        _running(place, [story for some in found[2 * number : 2 * number + 2] for story in some])
+        for number, place in enumerate(places)
+    ]
+
+
+def _running(place: tuple[str, str], told: list[Story]) -> Running:
+    rollouts = sorted(told, key=lambda story: (story.last_at, story.correlation), reverse=True)
     ended = [story for story in rollouts if story.state in ENDED]
     telling = next((story for story in ended if told_by(story)), None)
     serving = told_by(telling) if telling else {}
     tag = next(iter(serving), "")
     brought = next((story for story in ended if story.state == State.FINISHED and story.tag == tag), None)
     return Running(
-        environment,
-        service,
+        *place,
         serving,
         [host.name for host in telling.hosts if not host.tag] if telling else [],
         brought,
@@ -104,7 +149,7 @@ def told_by(story: Story) -> dict[str, list[str]]:
 def under_way(ledger: Ledger, environment: str | None) -> list[Story]:
     """Builds, rollouts and scalings that have not ended."""
     kinds = (Kind.DEPLOY, Kind.ROLLBACK, Kind.SCALE, Kind.BUILD)
-    found = [story for kind in kinds for story in ledger.stories(kind=kind, unfinished=True, limit=8)]
+    found = [story for kind in kinds for story in ledger.stories(kind=kind, unfinished=True, limit=_UNDER_WAY)]
     return [story for story in found if environment in (None, story.environment) or story.kind == Kind.BUILD]
 
 
@@ -155,28 +200,34 @@ def health(ledger: Ledger, names: Sequence[str]) -> list[SinkHealth]:
     return found
 
 
-def lane(ledger: Ledger, place: Running, since: datetime, builds: Sequence[Story], freezes: Sequence[Story]) -> Lane:
-    """The history of `place` since `since`."""
+def lanes(
+    ledger: Ledger, running: Sequence[Running], since: datetime, builds: Sequence[Story], freezes: Sequence[Story]
+) -> list[Lane]:
+    """The history of each of `running` since `since`."""
+    asks = [
+        Ask(place.environment, place.service, kind, _PER_LANE[kind], since)
+        for place in running
+        for kind in (*ROLLOUTS, Kind.ERROR)
+    ]
+    found = newest(ledger, asks)
+    return [
+        Lane(
+            place.environment,
+            place.service,
+            sorted(found[3 * number] + found[3 * number + 1], key=lambda story: story.last_at),
+            [story for story in builds if story.image in place.images or story.service == place.service],
+            found[3 * number + 2],
+            [story for story in freezes if story.environment == place.environment],
+            _live_before(place, since),
+        )
+        for number, place in enumerate(running)
+    ]
 
-    def within(kind: Kind) -> list[Story]:
-        known = [story for story in place.rollouts if story.kind == kind]
-        if kind != Kind.ERROR and (len(known) < _LOOK_BACK[kind] or known[-1].last_at < since):
-            return [story for story in known if story.last_at >= since]
-        return ledger.stories(place.environment, place.service, kind, since=since, limit=_PER_LANE[kind])
 
-    rollouts = [story for kind in ROLLOUTS for story in within(kind)]
-    images = {story.image for story in place.rollouts if story.image} or {place.service}
+def _live_before(place: Running, since: datetime) -> str:
     older = [story for story in place.rollouts if story.last_at < since and story.state == State.FINISHED]
-    rollouts.sort(key=lambda story: story.last_at)
-    return Lane(
-        place.environment,
-        place.service,
-        rollouts,
-        [story for story in builds if story.image in images or story.service == place.service],
-        within(Kind.ERROR),
-        [story for story in freezes if story.environment == place.environment],
-        older[0].tag if older else next((story.from_tag for story in rollouts), ""),
-    )
+    # Without one, the oldest that is known says what it came from.
+    return older[0].tag if older else place.rollouts[-1].from_tag if place.rollouts else ""
 
 
 def version(ledger: Ledger, sinks: Sequence[SinkHealth]) -> str:

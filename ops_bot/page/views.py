@@ -20,6 +20,7 @@ from ops_bot.messages import happened, headline, render, words
 from ops_bot.messages.compose import LOG_LIMIT
 from ops_bot.messages.html import html
 from ops_bot.page import data, timeline
+from ops_bot.page.shelf import Shelf
 from ops_bot.settings import Settings
 from ops_bot.sinks.plan import severity
 from ops_bot.text import clean
@@ -32,12 +33,17 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _ENDS_WELL = {State.FINISHED: "ok", State.RESOLVED: "ok", State.FAILED: "bad", State.LOST: "bad"}
 
 
+class NotThere(Exception):
+    """What was asked for does not exist."""
+
+
 class Views:
     """The endpoints of the page. They run in threads of starlette's: each asks the ledger and waits for it."""
 
     def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._ledger, self._settings, self._clock = ledger, settings, clock
         self._zone = ZoneInfo(settings.time_zone)
+        self._pages, self._messages_made = Shelf(32), Shelf(256)
 
     def home(self, request: Request) -> Response:
         """Everything at a glance."""
@@ -69,15 +75,23 @@ class Views:
         now = self._clock()
         try:
             sinks = data.health(self._ledger, self._settings.sinks)
-            tag = f'"{data.version(self._ledger, sinks)}"'
+            # Once a minute it is another page: freezes run out, the timeline moves on.
+            tag = f'"{data.version(self._ledger, sinks)}.{int(now.timestamp()) // 60}"'
             if request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"ETag": tag})
-            facts = ask(request, now)
+
+            def made() -> str:
+                facts = ask(request, now)
+                if facts is None:
+                    raise NotThere
+                return self._rendered(template, now, {"sinks": sinks} | facts)
+
+            shown = self._pages.get((request.url.path, request.url.query, tag), made)
         except LedgerError as error:
             return HTMLResponse(self._rendered("problem.html", now, {"problem": str(error)}), 503)
-        if facts is None:
+        except NotThere:
             return HTMLResponse(self._rendered("problem.html", now, {"problem": "There is no such story."}), 404)
-        return HTMLResponse(self._rendered(template, now, {"sinks": sinks} | facts), headers={"ETag": tag})
+        return HTMLResponse(shown, headers={"ETag": tag})
 
     def _rendered(self, template: str, now: datetime, facts: dict[str, Any]) -> str:
         known = {
@@ -96,7 +110,7 @@ class Views:
         span = span if span in timeline.SPANS else "24h"
         since = now - timeline.SPANS[span]
         environments, places = data.places(self._ledger, environment)
-        running = [data.running(self._ledger, *place) for place in places]
+        running = data.all_running(self._ledger, places)
         under_way = data.under_way(self._ledger, environment)
         freezes = data.frozen(self._ledger, environment, now)
         errors = data.open_errors(self._ledger, environment)
@@ -122,11 +136,12 @@ class Views:
     def _lanes(self, running: list[data.Running], since: datetime, now: datetime) -> list[dict[str, Any]]:
         builds = self._ledger.stories(kind=Kind.BUILD, since=since, limit=100)
         freezes = self._ledger.stories(kind=Kind.FREEZE, since=since - timedelta(days=7), limit=50)
-        lanes = []
         busiest = sorted(running, key=lambda place: place.newest.last_at if place.newest else since, reverse=True)
         chosen = {id(place) for place in busiest[: data.LANES]}
-        for place in (place for place in running if id(place) in chosen):
-            drawn = timeline.draw(data.lane(self._ledger, place, since, builds, freezes), since, now)
+        shown = [place for place in running if id(place) in chosen]
+        lanes = []
+        for place, lane in zip(shown, data.lanes(self._ledger, shown, since, builds, freezes), strict=True):
+            drawn = timeline.draw(lane, since, now)
             marks = [
                 {
                     "at": mark.at,
@@ -158,8 +173,16 @@ class Views:
         ]
 
     def _told(self, story: Story, now: datetime) -> dict[str, Any]:
-        message = render(story, now=now, settings=self._settings)
-        return {"story": story, "html": html(message.blocks, message.text, self._moment)}
+        def made() -> str:
+            message = render(story, now=now, settings=self._settings)
+            return html(message.blocks, message.text, self._moment)
+
+        # Of what is under way, how long it takes is part of the message.
+        if story.expected_seconds and story.state not in ENDED:
+            return {"story": story, "html": made()}
+        today = now.astimezone(self._zone).date()
+        key = (story.correlation, story.id, story.updates, story.last_at, today)
+        return {"story": story, "html": Markup(self._messages_made.get(key, made))}  # noqa: S704  (made above)
 
     def _history(self, request: Request, now: datetime) -> dict[str, Any] | None:
         environment, service = request.query_params.get("environment"), request.query_params.get("service")
@@ -172,7 +195,7 @@ class Views:
         return {
             "environment": environment,
             "service": service,
-            "place": data.running(self._ledger, environment or "", service) if service else None,
+            "place": data.all_running(self._ledger, [(environment or "", service)])[0] if service else None,
             "lines": [(story, happened(story, now=now, settings=self._settings)) for story in shown],
             "more": history_path(environment, service, before=last) if len(found) > len(shown) else "",
             "first": before is None,
