@@ -99,6 +99,10 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("case", nargs="?")
     one.add_argument("--picture", type=Path, metavar="FILE.png|FILE.html", help="write the picture there, too")
+    one = command("dashboards", _dashboards, "what differs between dashboards/ and Datadog, or push that")
+    one.add_argument("verb", choices=["diff", "push"])
+    one.add_argument("--exit-code", action="store_true", help="diff: exit with 1 when something differs")
+    one.add_argument("--prune", action="store_true", help="push: delete those of ours that are no file any more")
     one = command("schema", _schema, "print the JSON schema of events")
     one.add_argument("--write", action="store_true", help="into the file it is kept in")
     return parser
@@ -243,6 +247,25 @@ def _flush(asked: argparse.Namespace, settings: Settings) -> int:
     if flushed.why_left:
         raise CommandError(flushed.why_left)
     return 0
+
+
+def _dashboards(asked: argparse.Namespace, settings: Settings) -> int:
+    from ops_bot import dashboards  # the other commands need no Datadog  # noqa: PLC0415
+    from ops_bot.sinks.datadog_boards import Boards, BoardsError  # noqa: PLC0415
+
+    try:
+        wanted, boards = dashboards.load(settings.dashboards_dir), Boards(settings)
+        if asked.verb == "push":
+            print(dashboards.summary(dashboards.push(wanted, boards, prune=asked.prune, tell=print), pushed=True))
+            return 0
+        there = dashboards.found(boards)
+        differences = dashboards.changes(wanted, there)
+        for change in differences:
+            print(dashboards.describe(change, there))
+        print(dashboards.summary(differences, pushed=False))
+        return 1 if differences and asked.exit_code else 0
+    except (dashboards.DashboardsError, BoardsError) as error:
+        raise CommandError(str(error)) from None
 
 
 def _schema(asked: argparse.Namespace, _settings: Settings) -> int:

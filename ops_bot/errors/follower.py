@@ -19,7 +19,8 @@ from ops_bot.errors.journal import Entry, parse
 from ops_bot.errors.learn import Lesson
 from ops_bot.errors.reader import Journal, JournalError, journals, read
 from ops_bot.errors.replays import Replays
-from ops_bot.ledger import Ledger, LedgerError, utc_now
+from ops_bot.ledger import Ledger, LedgerError
+from ops_bot.ledger.ledger import utc_now
 from ops_bot.settings import Settings
 
 LOOK_BACK = timedelta(hours=1)  # what happened before the bot began to follow, by more than this, is no news
