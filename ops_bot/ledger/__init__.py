@@ -6,7 +6,7 @@ disk. Every method raises LedgerError, or one of its kinds, when the database do
 
 from ops_bot.ledger.database import LedgerBusy, LedgerCorrupt, LedgerError, LedgerFull, LedgerReadOnly
 from ops_bot.ledger.history import Cursor, Plan, Recorded
-from ops_bot.ledger.ledger import Ledger
+from ops_bot.ledger.ledger import Ledger, utc_now
 from ops_bot.ledger.outbox import Backlog, Delivery, Wanted
 from ops_bot.ledger.quarantine import Quarantined
 from ops_bot.ledger.sink_states import SinkState
@@ -26,4 +26,5 @@ __all__ = [
     "Recorded",
     "SinkState",
     "Wanted",
+    "utc_now",
 ]
