@@ -45,10 +45,11 @@ class BotProcess:
     environment: dict[str, str]
     log: Path
     dies_at: Moment | None = None
+    lease_seconds: float = LEASE_SECONDS
 
     def start(self) -> BotProcess:
         """Start it."""
-        self._process = _FORKS.Process(target=_run, args=(self.environment, str(self.log), self.dies_at), daemon=True)
+        self._process = _FORKS.Process(target=_run, args=(self,), daemon=True)
         self._process.start()
         return self
 
@@ -80,14 +81,14 @@ class BotProcess:
         return self._process.exitcode
 
 
-def _run(environment: dict[str, str], log: str, dies_at: Moment | None) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def _run(bot: BotProcess) -> None:
+    descriptor = os.open(bot.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     for name in list(os.environ):
         if name.startswith("OPS_BOT_"):
             del os.environ[name]
-    os.environ.update(environment)
+    os.environ.update(bot.environment)
 
     import ops_bot.delivery  # noqa: PLC0415  (after the fork, not in the test)
     import ops_bot.sinks.slack  # noqa: PLC0415
@@ -96,13 +97,13 @@ def _run(environment: dict[str, str], log: str, dies_at: Moment | None) -> None:
     from ops_bot.sinks.datadog import Datadog  # noqa: PLC0415
     from ops_bot.sinks.slack import Slack  # noqa: PLC0415
 
-    ops_bot.delivery.LEASE_SECONDS = LEASE_SECONDS
+    ops_bot.delivery.LEASE_SECONDS = bot.lease_seconds
     defaults: Any = ops_bot.delivery.Sender.__init__.__kwdefaults__
     defaults["deadline_seconds"] = DEADLINE_SECONDS
     for sink in (Slack, Datadog):
         sink.doubt_seconds = DOUBT_SECONDS
     ops_bot.sinks.slack.POSTS_PER_SECOND = POSTS_PER_SECOND
-    counter = _Counter(Path(f"{log}.steps"), dies_at)
+    counter = _Counter(Path(f"{bot.log}.steps"), bot.dies_at)
     original = database.Database.write
 
     @contextlib.contextmanager
@@ -140,7 +141,7 @@ class _Counter:
                 threading.Event().wait()  # the signal takes a moment; nothing more may happen in this thread
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Wait for `condition`; an AssertionError that says `what` did not happen."""
     waiting = threading.Event()
     for _ in range(int(seconds / 0.02)):

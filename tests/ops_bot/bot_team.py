@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bot_process import BotProcess, Moment
+from bot_process import LEASE_SECONDS, BotProcess, Moment
 from fakes.datadog import API_KEY, APP_KEY, FakeDatadog
 from fakes.slack import TOKEN, FakeSlack
 
@@ -43,7 +43,9 @@ class Team:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, dies_at: Moment | None = None, *, port: int = 0) -> BotProcess:
+    def start(
+        self, dies_at: Moment | None = None, *, port: int = 0, lease_seconds: float = LEASE_SECONDS
+    ) -> BotProcess:
         environment = {
             "OPS_BOT_LEDGER_URL": self.ledger_url,
             "OPS_BOT_TOKEN": BOT_TOKEN,
@@ -54,7 +56,7 @@ class Team:
             "OPS_BOT_DATADOG_APP_KEY": APP_KEY,
             "OPS_BOT_DATADOG_URL": self.datadog.url,
         }
-        bot = BotProcess(environment, self.folder / f"bot-{len(self.bots)}.log", dies_at).start()
+        bot = BotProcess(environment, self.folder / f"bot-{len(self.bots)}.log", dies_at, lease_seconds).start()
         self.bots.append(bot)
         return bot
 
