@@ -107,6 +107,19 @@ class Going:
             else:
                 os.kill(self.process.pid, number)
 
+    def crash(self) -> None:
+        """End it and everything it has started at once, as when the control node loses its power."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGSTOP)  # so that it starts nothing meanwhile
+        listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+        parents = {int(pid): int(parent) for pid, parent in (line.split() for line in listed.splitlines())}
+        doomed = [self.process.pid]
+        for one in doomed:
+            doomed += [pid for pid, parent in parents.items() if parent == one]
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def wait(self, seconds: float = 900) -> Run:
         """Wait for its end; what it started and left behind does not count. Whoever ends the waiting ends the run."""
         try:
@@ -198,11 +211,15 @@ class Fleet:
         ).stdout
 
     @property
+    def port_base(self) -> int:
+        """First of the fleet's ports on the control node, see role lab."""
+        first = next(line for line in (self.folder / "ssh_config").read_text().splitlines() if "Port" in line)
+        return int(first.split()[1]) // 250 * 250
+
+    @property
     def url(self) -> str:
         """Address of the balancer on the control node."""
-        first = next(line for line in (self.folder / "ssh_config").read_text().splitlines() if "Port" in line)
-        block = int(first.split()[1]) // 250 * 250  # the fleet's ports, see role lab
-        return f"http://127.0.0.1:{block + 200}"
+        return f"http://127.0.0.1:{self.port_base + 200}"
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask the balancer for a page; return status and body."""
