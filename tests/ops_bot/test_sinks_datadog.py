@@ -48,6 +48,7 @@ FAULTS = {
     "200 with half a JSON": TRUNCATED_JSON,
     "200 that says gzip and is not": GZIP_LIE,
     "200 with {}": says({}),
+    "202 that is not ok": says({"status": "error", "event": {"id": 7}}, status=202),
     "204": NO_CONTENT,
     "400 with no reason": status(400),
     "400 too far in the past": TOO_FAR_IN_THE_PAST,
