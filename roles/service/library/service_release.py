@@ -29,6 +29,7 @@ status:
   description: 'What this host runs: V(live), V(slot), V(releases), V(health), V(lease).'
   type: dict
   returned: always
+service: {description: Name of the service., type: str, returned: always}
 timings: {description: Seconds each part took., type: dict, returned: success}
 log: {description: The refused container's last lines., type: str, returned: failure}
 """
