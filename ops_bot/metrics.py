@@ -53,7 +53,7 @@ ERRORS_COUNT = Metric(
     "count",
     "error",
     ("env", "service", "version", "state"),
-    "Occurrences of error groups as their events tell them; state is that of the group",
+    "Errors as they are seen in the journals; state is that of their group",
 )
 OUTBOX_SIZE = Metric(
     "tagboat.outbox.size",

@@ -118,7 +118,8 @@ class Bot:
             if isinstance(sink, Metrics):
                 loops["heartbeat"] = partial(beat, self.ledger, sink, [one.name for one in made])
         if settings.journal_dir:
-            loops["follower of errors"] = Follower(self.ledger, settings, _now).run
+            counting = next((one.count_errors for one in made if isinstance(one, Metrics)), lambda *_: None)
+            loops["follower of errors"] = Follower(self.ledger, settings, _now, counting).run
         self.workers = Workers(loops)
 
     def web(self, routes: Sequence[BaseRoute] | None = None) -> Starlette:

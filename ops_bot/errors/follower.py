@@ -15,10 +15,12 @@ from uuid import uuid4
 from ops_bot.errors import store
 from ops_bot.errors.assemble import Assembler
 from ops_bot.errors.fingerprint import Occurrence
+from ops_bot.errors.groups import Group
 from ops_bot.errors.journal import Entry, parse
 from ops_bot.errors.learn import Lesson
 from ops_bot.errors.reader import Journal, JournalError, journals, read
 from ops_bot.errors.replays import Replays
+from ops_bot.errors.trouble import Trouble
 from ops_bot.ledger import Ledger, LedgerError
 from ops_bot.ledger.ledger import utc_now
 from ops_bot.settings import Settings
@@ -41,15 +43,23 @@ class Overtaken(Exception):
 class Follower:
     """Follows the journals in a folder for one environment. One thread at a time."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        clock: Callable[[], datetime] = utc_now,
+        count: Callable[[Group, int], None] = lambda *_: None,
+    ) -> None:
+        """`count` is told how often a group was seen, once that is on disk."""
         self._ledger = ledger
+        self._count = count
         self._environment = settings.environment_name
         self._folder = Path(settings.journal_dir)
         self._clock = clock
         self._owner = f"errors-{uuid4().hex}"
         self._entries: dict[str, int] = {}  # how many a file had when all of it had been read
         self._rested_at: datetime | None = None
-        self.problem = ""  # why nothing is read at the moment, for people
+        self._trouble = Trouble(ledger, self._environment)
         with ledger.write() as connection:
             store.create(connection)
         self._load()
@@ -126,6 +136,8 @@ class Follower:
             raise
         self._version += 1
         self._cursors |= read_to
+        for group, seen in lesson.counted:
+            self._count(group, seen)
 
     def poll(self) -> int:
         """Read what is new in all files; returns how many lines. Raises JournalError, LedgerError, Overtaken."""
@@ -160,19 +172,20 @@ class Follower:
 
     def _step(self) -> float:
         """Read once; returns the seconds until it is worth doing again."""
+        now = self._clock()
         try:
-            now = self._clock()
             if not self._ledger.lead("errors", self._owner, now, LEASE_SECONDS):
                 return RETRY_SECONDS
             read_lines = self.poll()
             if self._rested_at is None or now - self._rested_at >= _REST_EVERY:
                 self.rest()
-        except (JournalError, LedgerError) as error:
-            if str(error) != self.problem:
-                _log.error("errors are not followed: %s", error)
-            self.problem = str(error)
+            self._trouble.over(now)
+        except JournalError as error:
+            self._trouble.met(str(error), now)
+            return RETRY_SECONDS
+        except LedgerError as error:
+            _log.error("errors are not followed: %s", error)
             return RETRY_SECONDS
         except Overtaken:
             return RETRY_SECONDS
-        self.problem = ""
         return 0.0 if read_lines >= AT_ONCE else _PAUSE_SECONDS

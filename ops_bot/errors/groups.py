@@ -44,13 +44,13 @@ class Seen:
     @classmethod
     def of(cls, occurrences: Iterable[Occurrence]) -> "Seen":
         """Count `occurrences` of one group, at least one."""
-        found = list(occurrences)
+        found = sorted(occurrences, key=lambda one: one.at)
         hours: dict[int, int] = {}
         for one in found:
             hours[hour_of(one.at)] = hours.get(hour_of(one.at), 0) + 1
         return cls(
-            min(found, key=lambda one: one.at),
-            max(found, key=lambda one: one.at),
+            found[0],
+            found[-1],
             len(found),
             frozenset(one.host for one in found if one.host),
             hours,

@@ -18,7 +18,7 @@ MANY_WITHIN = timedelta(minutes=10)
 
 
 class Lesson:
-    """One transaction's view of groups and rollouts, and the events that come of it."""
+    """One transaction's view of groups and rollouts; the events that come of it, and how often each group was seen."""
 
     def __init__(self, connection: Connection, environment: str, now: datetime) -> None:
         self._connection = connection
@@ -26,6 +26,7 @@ class Lesson:
         self._now = now
         self._rollouts: dict[str, list[Rollout]] = {}
         self.events: list[Event] = []
+        self.counted: list[tuple[Group, int]] = []
 
     def learn(self, occurrences: Sequence[Occurrence]) -> None:
         """Count `occurrences` in their groups."""
@@ -35,6 +36,7 @@ class Lesson:
         for fingerprint, found in sorted_in.items():
             before = known.get(fingerprint)
             group, change = observe(before, Seen.of(found), self._environment, fingerprint)
+            self.counted.append((group, len(found)))
             if change:
                 group = self._tell(change, group.last_at)
             changed.append(group)

@@ -7,6 +7,7 @@ from datetime import datetime
 from datadog.dogstatsd.base import DogStatsd
 
 from ops_bot import metrics
+from ops_bot.errors.groups import Group
 from ops_bot.events import ENDED, Kind, State, Story
 from ops_bot.ledger import Backlog
 from ops_bot.metrics import Metric
@@ -53,6 +54,16 @@ class Metrics:
             self._send(metrics.OUTBOX_SIZE, backlog.count, [*common, f"sink:{sink}"])
             self._send(metrics.OUTBOX_OLDEST_AGE, age, [*common, f"sink:{sink}"])
 
+    def count_errors(self, group: Group, seen: int) -> None:
+        """Count errors as they are seen. Their events only come when the count has grown tenfold."""
+        tags = {
+            "env": group.environment,
+            "service": group.service,
+            "version": group.last_tag,
+            "state": str(group.state),
+        }
+        self._send(metrics.ERRORS_COUNT, seen, [f"{name}:{value}" for name, value in tags.items() if value])
+
     def _send(self, metric: Metric, value: float, tags: list[str]) -> None:
         match metric.kind:
             case "count":
@@ -64,8 +75,6 @@ class Metrics:
 
 
 def _values(story: Story) -> list[tuple[Metric, float]]:
-    if story.kind == Kind.ERROR:
-        return [] if story.state == State.RESOLVED else [(metrics.ERRORS_COUNT, story.count or 1)]
     if story.state not in ENDED:
         return []
     took = [] if story.duration_seconds is None else [story.duration_seconds]

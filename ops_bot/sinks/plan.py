@@ -40,7 +40,8 @@ def plan(event: Event, settings: Settings) -> list[Wanted]:
                 wanted.append(Wanted(sink, event.id, event.correlation))
         elif sink == "slack":  # the page's feed shows what the ledger holds: it need not be told
             wanted += _messages(event, sink, settings)
-    if settings.statsd_host and event.state in TURNS | {State.ONGOING}:
+    # Errors are counted as they are seen, by whoever follows the journals.
+    if settings.statsd_host and event.state in TURNS and event.kind != Kind.ERROR:
         wanted.append(Wanted("metrics", event.id, event.correlation))
     return wanted
 
@@ -50,7 +51,14 @@ def reply_state(key: str, correlation: str) -> State | None:
     return None if key == correlation else State(key.removeprefix(f"{correlation}#"))
 
 
+def is_quiet(event: Event) -> bool:
+    """Whether the channel hears nothing of `event` (or a story): a build that goes well after one that did."""
+    return event.kind == Kind.BUILD and event.state not in LOUD and not event.recovered
+
+
 def _messages(event: Event, sink: str, settings: Settings) -> list[Wanted]:
+    if is_quiet(event):
+        return []
     quiet = Severity.INFO if event.kind in _LIVES else severity(event)
     lane = settings.route(event.environment, event.kind, quiet).channel
     if _is_about(event, sink, lane):

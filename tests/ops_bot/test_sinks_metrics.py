@@ -12,6 +12,8 @@ from fakes.statsd import FakeStatsd
 from fakes.world import World
 
 from ops_bot import metrics
+from ops_bot.errors.fingerprint import Occurrence
+from ops_bot.errors.groups import Seen, observe
 from ops_bot.events import State
 from ops_bot.ledger import Backlog
 from ops_bot.metrics import METRICS
@@ -83,10 +85,14 @@ def test_every_end_is_counted_as_what_it_was(  # noqa: PLR0917
     assert parsed(agent.lines(1))[name.name][1]["result"] == result
 
 
-def test_errors_are_counted(world: World, agent: FakeStatsd) -> None:
+def test_errors_are_counted_as_they_are_seen(world: World, agent: FakeStatsd) -> None:
+    one = Occurrence(world.clock.now, "web1", "web", ("message",), "boom", tag="v65")
+    group, _ = observe(None, Seen.of([one] * 12), "production", "f")
+    Metrics(world.settings).count_errors(group, 12)
+    value, tags = parsed(agent.lines(1))[metrics.ERRORS_COUNT.name]
+    assert (value, tags) == ("12", {"env": "production", "service": "web", "version": "v65", "state": "new"})
     world.tell("error:1", State.NEW, title="boom", count=12)
-    world.run(1)
-    assert parsed(agent.lines(1))[metrics.ERRORS_COUNT.name][0] == "12"
+    assert world.ledger.due("metrics", world.clock.now) == [], "and not once more when it is told"
 
 
 def test_what_may_have_been_counted_is_not_counted_again(world: World, agent: FakeStatsd) -> None:

@@ -319,3 +319,44 @@ def test_odd_lines_stop_nothing(follower: Follower, ledger: Ledger, journal: Jou
         ],
     )
     assert counted(ledger, clock) == 4
+
+
+def test_each_occurrence_is_counted_for_metrics_once_it_is_on_disk(
+    ledger: Ledger, journal: Journal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str, int]] = []
+    follower = Follower(
+        ledger, SETTINGS, clock, lambda group, seen: counted.append((group.title, group.last_tag, seen))
+    )
+    lines = [journal.structured("error", "no", tag=tag) for tag in ("v65", "v65", "v66")]
+
+    def full(*_arguments: object) -> None:
+        raise LedgerError("the ledger's disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "keep_cursor", full)
+        with pytest.raises(LedgerError):
+            follower.feed("file", lines)
+    assert counted == []
+    follower.feed("file", lines)
+    assert counted == [("no", "v66", 3)]
+
+
+def test_journals_that_cannot_be_read_are_told_of(ledger: Ledger, clock: Clock, tmp_path: Path) -> None:
+    settings = Settings(environment_name="production", journal_dir=str(tmp_path / "journals"))
+    follower = Follower(ledger, settings, clock)
+    follower._step()
+    clock.now += 4 * MINUTE
+    follower._step()
+    assert ledger.stories(kind=Kind.ALERT) == [], "that may be a matter of who starts first"
+    clock.now += 2 * MINUTE
+    for _ in range(3):
+        follower._step()
+    (alert,) = ledger.stories(kind=Kind.ALERT)
+    assert alert.title == "errors of services are not seen: no journal can be read"
+    assert "No such file or directory" in alert.error
+    (tmp_path / "journals").mkdir()
+    clock.now += MINUTE  # the lease of the one before
+    Follower(ledger, settings, clock)._step()
+    (alert,) = ledger.stories(kind=Kind.ALERT)
+    assert alert.state == State.FINISHED
