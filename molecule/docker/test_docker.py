@@ -49,6 +49,12 @@ def test_what_a_container_says_is_in_the_journal_after_it_is_gone(host: Any) -> 
     assert host.check_output(f"journalctl --output=cat CONTAINER_ID={name}") == "last words"
 
 
+def test_each_line_says_which_service_and_tag_it_is_of(host: Any) -> None:
+    labels = "--label=tagboat.service=web --label=tagboat.tag=v65"
+    host.check_output(f"docker run --rm {labels} tiny sh -c 'echo hello from v65'")
+    assert host.check_output("journalctl --output=cat TAGBOAT_SERVICE=web TAGBOAT_TAG=v65") == "hello from v65"
+
+
 def test_a_registry_without_tls_is_refused(
     host: Any, address: Callable[[str], str], eventually: Callable[..., None]
 ) -> None:
