@@ -104,7 +104,9 @@ class Units:
             return None
         recent = slot.words_at is not None and entry.at - slot.words_at <= _LAST_WORDS
         words = slot.words if recent else ""
-        how = {"": "ended", "0": "ended by itself", "137": "was killed (137)"}.get(slot.code, f"ended with {slot.code}")
+        how = {"": "ended", "0": "ended by itself", "137": "was killed (137: out of memory, or by hand)"}.get(
+            slot.code, f"ended with {slot.code}"
+        )
         if slot.result and not slot.code:
             how = f"could not be started ({slot.result})"
         title = short(f"{service} {how} and was started again" + (f": {words}" if words else ""))

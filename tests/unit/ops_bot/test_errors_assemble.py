@@ -149,7 +149,10 @@ def test_a_container_that_died_and_was_started_again(journal: Journal) -> None:
 
 @pytest.mark.parametrize(
     ("code", "title"),
-    [(0, "web ended by itself and was started again"), (137, "web was killed (137) and was started again")],
+    [
+        (0, "web ended by itself and was started again"),
+        (137, "web was killed (137: out of memory, or by hand) and was started again"),
+    ],
 )
 def test_how_it_ended_is_told(journal: Journal, code: int, title: str) -> None:
     lines = [journal.exited(code), journal.systemd("web@a.service", units.RESTART_SCHEDULED)]
