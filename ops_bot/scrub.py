@@ -162,12 +162,14 @@ _KEY_LINE = re.compile(r"[ \t|>]{0,20}[A-Za-z0-9+/=]{1,100}\s*")
 
 def _headless_private_key(text: str) -> str:
     """Remove private keys whose first line is not in `text`, as happens to the tail of a log."""
-    while found := _PRIVATE_KEY_END.search(text):
-        lines = text[: found.start()].split("\n")
+    kept: list[str] = []
+    begin = 0
+    for found in _PRIVATE_KEY_END.finditer(text):
+        lines = text[begin : found.start()].split("\n")
+        begin = found.end()
         last = lines.pop()  # what stands before the mark on its own line
         while lines and _KEY_LINE.fullmatch(lines[-1]):
             lines.pop()
-        head = "".join(line + "\n" for line in lines)
-        kept = "" if _KEY_LINE.fullmatch(last) or "\\n" in last else last
-        text = f"{head}{kept}{REMOVED}{text[found.end() :]}"
-    return text
+        kept += [line + "\n" for line in lines]
+        kept += ["" if _KEY_LINE.fullmatch(last) or "\\n" in last else last, REMOVED]
+    return "".join(kept) + text[begin:]
