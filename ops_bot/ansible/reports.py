@@ -1,0 +1,109 @@
+"""What a playbook run reports: facts that Ansible and the roles know, turned into events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from ops_bot.events import Event, HostState, Kind, State
+from ops_bot.scrub import scrub
+from ops_bot.text import one_line
+
+LOG_LINES = 15
+STANDBY_ACTIONS = (Kind.DEPLOY,)
+
+# The task whose beginning is the beginning of what is reported, and what it is called in a story.
+KINDS = {
+    "rollout": None,  # deploy or rollback, its arguments say which
+    "image_build": Kind.BUILD,
+    "service_freeze": Kind.FREEZE,
+}
+
+
+@dataclass
+class Report:
+    """One thing that a run reports, from its start to its end.
+
+    Args:
+        kind: what it is.
+        facts: what every event of it says: environment, service, actor …
+        now: the time.
+        correlation: its story; made here when empty.
+    """
+
+    kind: Kind
+    facts: dict[str, Any]
+    now: Any
+    correlation: str = ""
+    begun: datetime | None = None
+    ended: bool = False
+    sequence: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        self.correlation = self.correlation or f"{self.kind.value}:{uuid4().hex}"
+
+    def event(self, state: State, **facts: Any) -> Event:
+        """The next event of this story; texts are scrubbed of secrets here, before anything is kept."""
+        at: datetime = self.now()
+        self.begun = self.begun or at
+        # Other processes of the run count too: the clock orders what two of them say, to the microsecond.
+        self.sequence = max(self.sequence + 1, int((at - self.begun) / timedelta(microseconds=1)))
+        told = {key: value for key, value in (self.facts | facts).items() if value not in (None, "", [])}
+        for name in ("error", "reason", "step", "title"):
+            if name in told:
+                told[name] = one_line(scrub(str(told[name])), 480)
+        if "log_tail" in told:
+            told["log_tail"] = scrub("\n".join(str(told["log_tail"]).splitlines()[-LOG_LINES:]))
+        if "hosts" in told:
+            told["hosts"] = [_host(host) for host in told["hosts"]]
+        if state in (State.FINISHED, State.FAILED):
+            self.ended = True
+            told["duration_seconds"] = round((at - self.begun).total_seconds(), 1)
+        return Event.model_validate(
+            {"kind": self.kind, "state": state, "correlation": self.correlation, "at": at, "sequence": self.sequence}
+            | {"started_at": self.begun}
+            | told
+        )
+
+    def unfinished(self) -> Event:
+        """What is told when the run ends without a word."""
+        environment = self.facts.get("environment", "")
+        return self.event(
+            State.LOST,
+            error="the playbook was ended from outside; every host serves a healthy release",
+            next_command=f"make status ENV={environment}" if environment else "make status",
+        )
+
+
+def _host(told: Mapping[str, Any]) -> dict[str, Any]:
+    host = {key: value for key, value in told.items() if value not in (None, "")}
+    if "message" in host:
+        host["message"] = one_line(scrub(str(host["message"])), 480)
+    return HostState.model_validate(host).model_dump(exclude_unset=True)
+
+
+def builds(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Image -> facts of its end, from the result of the task that follows a build: built ones and failed ones."""
+    found: dict[str, dict[str, Any]] = {}
+    for image, build in (result.get("builds") or {}).items():
+        found[image] = {
+            "state": State.FINISHED,
+            "tag": build.get("tag"),
+            "digest": build.get("digest"),
+            "revision": build.get("revision"),
+            "commits": [
+                {key: str(one[key]) for key in ("revision", "author", "subject") if one.get(key)}
+                for one in (build.get("commits") or [])[:5]
+            ],
+            "next_command": f"make deploy SERVICE={image} TAG={build.get('tag')}",
+        }
+    for image, failure in (result.get("failures") or {}).items():
+        found[image] = {
+            "state": State.FAILED,
+            "step": failure.get("step"),
+            "error": failure.get("message"),
+            "log_tail": "\n".join(failure.get("tail") or []),
+            "next_command": f"make build IMAGE={image}",
+        }
+    return found
