@@ -119,6 +119,7 @@ class Event(BaseModel):
     reason: ShortText = ""
     forced: bool = False
     migrations: bool | None = None
+    recovered: bool | None = None  # of a build that went well: the one of this image before it did not
 
     hosts: list[HostState] = []
     step: ShortText = ""  # the step it is at, or failed at

@@ -14,7 +14,7 @@ from ops_bot.ledger.outbox import Wanted
 from ops_bot.ledger.schema import events, micros, moment, stories
 from ops_bot.ledger.schema import outbox as deliveries
 from ops_bot.ledger.upsert import upsert
-from ops_bot.ledger.usual import with_usual
+from ops_bot.ledger.usual import with_recovered, with_usual
 
 Plan = Callable[[Event], Sequence[Wanted]]
 Cursor = tuple[datetime, str]  # (last_at, correlation) of the last story of the page before
@@ -65,7 +65,8 @@ def record(connection: Connection, new: Sequence[Event], now: datetime, plan: Pl
     fresh: dict[str, Event] = {}
     for event in new:
         if event.id not in known:
-            fresh.setdefault(event.id, with_usual(connection, event))
+            known_better = with_recovered(connection, with_usual(connection, event), fresh.values())
+            fresh.setdefault(event.id, known_better)
     if fresh:
         rows = connection.scalars(
             _APPEND,

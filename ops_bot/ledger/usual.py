@@ -1,11 +1,11 @@
-"""How long something usually takes: what a person who waits for it wants to know first."""
+"""What an event cannot know by itself: how long something usually takes, and whether it went wrong the last time."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
-from ops_bot.events import Event, Kind, State, Story
+from ops_bot.events import ENDED, Event, Kind, State, Story
 from ops_bot.ledger.schema import stories
 
 TAKES_TIME = frozenset({Kind.BUILD, Kind.DEPLOY, Kind.ROLLBACK})
@@ -31,6 +31,23 @@ def with_usual(connection: Connection, event: Event) -> Event:
     before = [Story.model_validate_json(body) for body in connection.scalars(_BEFORE, known)]
     usual = usual_seconds([story for story in before if story.image == event.image])
     return event if usual is None else event.model_copy(update={"expected_seconds": usual})
+
+
+def with_recovered(connection: Connection, event: Event, earlier: Iterable[Event]) -> Event:
+    """`event`; if a build went well with it, with whether the build of that image before it, or itself so far, did not.
+
+    A build that goes well after another is no news; the first one after a failure is. `earlier` came with it.
+    """
+    if event.kind != Kind.BUILD or event.state != State.FINISHED or event.recovered is not None:
+        return event
+    known = {"environment": event.environment, "service": event.service, "kind": event.kind.value}
+    before = [Story.model_validate_json(body) for body in connection.scalars(_BEFORE, known)]
+    ended = [
+        one.state
+        for one in (*reversed(list(earlier)), *before)
+        if one.kind == Kind.BUILD and one.image == event.image and one.state in ENDED
+    ]
+    return event.model_copy(update={"recovered": bool(ended) and ended[0] in (State.FAILED, State.LOST)})
 
 
 def usual_seconds(before: Sequence[Story]) -> float | None:

@@ -153,7 +153,7 @@ def _facts(story: Story, now: datetime, settings: Settings) -> dict[str, Any]:
         "subject": " ".join(filter(None, (story.service or story.image, story.tag))) or story.kind.value,
         "release": " ".join(filter(None, (story.service, " → ".join(filter(None, (story.from_tag, story.tag)))))),
         "thing": " ".join(filter(None, (story.image or story.service or "an image", story.revision[:7]))),
-        "recovered": bool((story.model_extra or {}).get("recovered")),
+        "recovered": bool(story.recovered),
         "serving": words.serving(story),
         "switched": words.switched(story),
         "host_lines": words.host_lines(story),

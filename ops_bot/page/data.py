@@ -170,16 +170,8 @@ def open_alerts(ledger: Ledger) -> list[Story]:
 
 
 def feed(ledger: Ledger, environment: str | None, limit: int) -> list[Story]:
-    """The stories of #operations, newest first."""
-    found = ledger.stories(environment, limit=limit * 2)
-    # A build is told of in the channel when it failed, or for the first time after one that did.
-    return [story for story in found if not is_quiet(story)][:limit]
-
-
-def is_quiet(story: Story) -> bool:
-    """Whether the channel does not hear of `story`: a build that went well is told by the deploy of what it built."""
-    recovered = bool((story.model_extra or {}).get("recovered"))
-    return story.kind == Kind.BUILD and story.state not in (State.FAILED, State.LOST) and not recovered
+    """The stories of #operations, newest first, and in between those that it does not hear of."""
+    return ledger.stories(environment, limit=limit)
 
 
 def waits(ledger: Ledger, sink: str, story: Story) -> bool:

@@ -22,7 +22,7 @@ from ops_bot.messages.html import html
 from ops_bot.page import data, timeline
 from ops_bot.page.shelf import Shelf
 from ops_bot.settings import Settings
-from ops_bot.sinks.plan import severity
+from ops_bot.sinks.plan import is_quiet, severity
 from ops_bot.text import clean
 
 _FEED = 10
@@ -169,7 +169,10 @@ class Views:
     def _messages(self, stories: list[Story], now: datetime) -> list[dict[str, Any]]:
         slack = self._settings.slack_token is not None
         return [
-            self._told(story, now) | {"waits": slack and data.waits(self._ledger, "slack", story)} for story in stories
+            {"story": story, "quiet": happened(story, now=now, settings=self._settings)}
+            if is_quiet(story)
+            else self._told(story, now) | {"quiet": "", "waits": slack and data.waits(self._ledger, "slack", story)}
+            for story in stories
         ]
 
     def _told(self, story: Story, now: datetime) -> dict[str, Any]:

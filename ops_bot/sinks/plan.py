@@ -1,7 +1,7 @@
 """Which things each sink must show because of an event. Pure: the ledger calls it while it records.
 
-Slack shows one message per story, edited in place, and one loud reply when the
-story turns into something that a person must see. Datadog gets one event for each turn of a story, never for progress.
+Slack shows one message per story, edited in place, and one loud reply when the story turns into something that a person
+must see. Datadog gets one event for each turn of a story, never for progress.
 """
 
 from ops_bot.events import Event, Kind, State

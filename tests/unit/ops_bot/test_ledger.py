@@ -251,6 +251,30 @@ def test_what_starts_says_how_long_it_usually_takes(ledger: Ledger) -> None:
     assert said("rollback:1", kind=Kind.ROLLBACK) is None
 
 
+def test_a_build_that_goes_well_after_one_that_did_not_says_so(ledger: Ledger) -> None:
+    def said(number: int, state: State, image: str = "web") -> bool | None:
+        ledger.record([event(f"build:{number}", state, number, kind=Kind.BUILD, image=image)])
+        story = ledger.story(f"build:{number}")
+        assert story is not None
+        return story.recovered
+
+    assert said(1, State.FINISHED) is False, "the first of all"
+    assert said(2, State.FAILED) is None
+    assert said(3, State.FINISHED, image="eval_worker") is False, "another image"
+    assert said(4, State.FINISHED) is True
+    assert said(5, State.FINISHED) is False
+    assert said(6, State.LOST) is None
+    assert said(6, State.FINISHED) is True, "it was reported lost itself"
+    two = [
+        event(f"build:{number}", state, number, kind=Kind.BUILD, image="web")
+        for number, state in ((7, State.FAILED), (8, State.FINISHED))
+    ]
+    ledger.record(two)
+    story = ledger.story("build:8")
+    assert story is not None
+    assert story.recovered, "also when both come at once"
+
+
 def test_pages_hold_every_story_once_even_those_of_one_moment(ledger: Ledger) -> None:
     ledger.record([event(f"deploy:{number:02}", at=START + (number // 4) * MINUTE) for number in range(10)])
     seen: list[str] = []

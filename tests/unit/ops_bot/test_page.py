@@ -139,7 +139,9 @@ def test_the_feed_shows_the_messages_of_the_channel_newest_first(busy: Ledger) -
     text = said(page(busy, "/feed"))
     assert text.index("rolled back after 4.8 s") < text.index("failed at “health” on web1")
     assert "Build of eval_worker" in text  # it failed
-    assert "built as" not in text  # it went well: the deploys tell of it
+    assert "eval_worker 000000c built as v15 in 1 min 4 s" in text
+    assert "the build works again" in text
+    assert "web 0000010 built as v65 in 1 min 4 s not posted: it went well" in text
 
 
 def test_a_story_is_told_event_by_event(busy: Ledger) -> None:

@@ -63,6 +63,14 @@ def test_without_tokens_nobody_need_be_told() -> None:
     assert plan(event(), Settings()) == [], "the page's feed shows what the ledger holds"
 
 
+def test_a_build_is_told_of_when_it_fails_and_when_it_works_again() -> None:
+    for state in (State.STARTED, State.PROGRESS, State.FINISHED, State.NOTED):
+        assert [sink for sink, _, _ in wanted(event(state, Kind.BUILD)) if sink == "slack"] == []
+    assert ("datadog", "event-0001", "") in wanted(event(State.FINISHED, Kind.BUILD))
+    assert ("slack", "deploy:1", "#operations") in wanted(event(State.FINISHED, Kind.BUILD, recovered=True))
+    assert ("slack", "deploy:1", "#operations") in wanted(event(State.LOST, Kind.BUILD))
+
+
 ROUTES = [
     {"environment": "production", "severity": "error", "channel": "#incidents"},
     {"kind": "build", "channel": "#builds"},
@@ -75,7 +83,7 @@ ROUTES = [
         (event(), {"deploy:1": "#operations"}),
         (event(State.FAILED), {"deploy:1": "#operations", "deploy:1#failed": "#incidents"}),
         (event(State.FAILED, environment="staging"), {"deploy:1": "#operations", "deploy:1#failed": "#operations"}),
-        (event(kind=Kind.BUILD), {"deploy:1": "#builds"}),
+        (event(State.FAILED, kind=Kind.BUILD), {"deploy:1": "#builds", "deploy:1#failed": "#incidents"}),
         (event(State.NEW, Kind.ERROR), {"deploy:1": "#incidents"}),
         (event(State.RESOLVED, Kind.ERROR), {"deploy:1": "#operations"}),
     ],
