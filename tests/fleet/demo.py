@@ -55,6 +55,18 @@ class Story:
         heading = re.search(r"<h1>(.*)</h1>", body)
         print(f"  balancer  answers {status}: {heading[1] if heading else body[:60]}", flush=True)
 
+    def told(self) -> None:
+        """Show what the ops bot knows of it, when it has been told everything."""
+        self.tell("What the ops bot knows of it")
+        deadline = time.monotonic() + 30
+        while True:
+            history = self.fleet.ops_bot("history --limit 12")
+            if "rolled back" in history.lower() or "rollback" in history.lower() or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        for line in history.splitlines():
+            show(line)
+
 
 def main() -> None:
     """Play the story."""
@@ -67,10 +79,12 @@ def main() -> None:
     source.reset()
     at = str(source.folder.relative_to(ROOT))
 
-    story.tell(
-        "1. Build web on the build server, push it, deploy it; it is watched in the background, and undone if it fails"
-    )
-    first = built(story.do("build", image="web", image_source_dir=at))
+    story.tell("Build the ops bot and web on the build server, push them; deploy the bot, which tells what follows")
+    build = story.do("build", image="web,ops_bot", image_source_dir=at)
+    story.do("deploy", service="ops_bot", tag=built(build, "ops_bot"), watch="background")
+
+    story.tell("1. Deploy web; it is watched in the background, and goes back by itself if it gets worse")
+    first = built(build)
     story.do("deploy", service="web", tag=first, watch="background")
     story.serving()
 
@@ -90,11 +104,14 @@ def main() -> None:
     story.do("rollback", service="web", tag=first)
     story.serving()
     story.do("status")
+    story.told()
 
     url = story.fleet.url
+    bot, password = story.fleet.page()
     print(
         f"""
 {paint("1", f"That took {time.monotonic() - story.begin:.0f} s. {first} serves at {url}")}
+{paint("1", f"What happened is told at {bot}")}  (user ops, password {password})
 
 Try next:
   make status                             what runs where, and its history
@@ -106,9 +123,9 @@ Try next:
     )
 
 
-def built(run: Run) -> str:
+def built(run: Run, image: str = "web") -> str:
     """Read the tag from a build's last line."""
-    tags = re.findall(r"\bweb (v\d+) sha256:", run.output)
+    tags = re.findall(rf"\b{image} (v\d+) sha256:", run.output)
     if not tags:
         sys.exit("the build did not say which tag it made")
     return str(tags[-1])

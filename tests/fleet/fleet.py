@@ -78,6 +78,17 @@ class Fleet:
             timeout=120,
         ).stdout
 
+    def ops_bot(self, command: str) -> str:
+        """Run an `ops-bot` command where the bot runs and return what it printed."""
+        return self.host(
+            "ops1", f"docker exec $(docker ps -q --filter label=tagboat.service=ops_bot) ops-bot {command}"
+        )
+
+    def page(self) -> tuple[str, str]:
+        """Address of the ops bot's page on the control node, and its password."""
+        port = int(self.url.rpartition(":")[2]) + 2  # the fleet's block of ports, see inventories/local
+        return f"http://127.0.0.1:{port}", (self.folder / "secrets" / "ops_bot_page").read_text().strip()
+
     def container(self, *docker: str) -> None:
         """Do something to a host as to a machine: `container("restart", "web1")`."""
         subprocess.run(

@@ -93,7 +93,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._postman = Postman(directory, said["ops_bot_url"], said["ops_bot_token"])
         if old := self._postman.waiting():
             self._display.display(f"{old} events of earlier runs wait for the ops bot; they are sent again now")
-        facts = {"environment": said["environment_name"], "actor": os.environ.get("TAGBOAT_BY") or getpass.getuser(), "cause": "playbook"}
+        actor = os.environ.get("TAGBOAT_BY") or getpass.getuser()
+        facts = {"environment": said["environment_name"], "actor": actor, "cause": "playbook"}
 
         def report(kind: Any, about: str, **more: Any) -> Any:
             made = self._reports[about] = Report(kind, facts | more, lambda: datetime.now(UTC))
