@@ -19,10 +19,10 @@ from ops_bot.ledger import Ledger, LedgerError
 from ops_bot.messages import happened, headline, render, words
 from ops_bot.messages.compose import LOG_LIMIT
 from ops_bot.messages.html import html
-from ops_bot.page import data, timeline
+from ops_bot.page import data, say, timeline
 from ops_bot.page.shelf import Shelf
 from ops_bot.settings import Settings
-from ops_bot.sinks.plan import is_quiet, severity
+from ops_bot.sinks.plan import is_quiet
 from ops_bot.text import clean
 
 _FEED = 10
@@ -30,7 +30,6 @@ _FEED_PAGE = 30
 _HISTORY_PAGE = 50
 _EVENTS_SHOWN = 200
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_ENDS_WELL = {State.FINISHED: "ok", State.RESOLVED: "ok", State.FAILED: "bad", State.LOST: "bad"}
 
 
 class NotThere(Exception):
@@ -126,8 +125,8 @@ class Views:
             "alerts": [
                 (story, headline(story, now=now, settings=self._settings)) for story in data.open_alerts(self._ledger)
             ],
-            "errors": errors,
-            "summary": summary(running, under_way, errors),
+            "errors": [(story, say.is_left_behind(story, running)) for story in errors],
+            "summary": say.summary(running, under_way, errors),
             "lanes": self._lanes(running, since, now),
             "ticks": timeline.ticks(since.astimezone(self._zone), now.astimezone(self._zone)),
             "messages": self._messages(data.feed(self._ledger, environment, _FEED), now),
@@ -239,7 +238,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"about": words.about, "counted": words.counted, "mood": _mood, "path": story_path}
+    made.filters |= {"about": words.about, "counted": words.counted, "mood": say.mood, "path": story_path}
     made.globals |= {"asset": _asset, "history_path": history_path}
     return made
 
@@ -255,44 +254,6 @@ def _time(when: datetime, local: datetime, said: str) -> Markup:
     )
 
 
-def summary(running: list[data.Running], under_way: list[Story], errors: list[Story]) -> tuple[str, str]:
-    """(mood, sentence): the page in one line."""
-    loud = [story for story in errors if story.state in words.LOUD_ERRORS and not _left_behind(story, running)]
-    mixed = [f"{place.service} in {place.environment}" for place in running if place.mixed]
-    rollouts = [story for story in under_way if story.kind != Kind.BUILD]
-    # While a rollout is under way, two releases are what is meant to be.
-    mixed = [] if rollouts else mixed
-    if mixed:
-        return "bad", f"Users see more than one release of {words.names(mixed)}"
-    errors_too = f"{words.counted(len(loud), 'open error')} users may notice" if loud else ""
-    if rollouts:
-        return "busy", "; ".join(filter(None, (_on_its_way(rollouts), errors_too)))
-    if loud:
-        return "bad", errors_too
-    if not running:
-        return "ok", "Nothing was deployed yet"
-    return "ok", "All quiet: every service runs one release"
-
-
-def _left_behind(error: Story, running: list[data.Running]) -> bool:
-    """Whether no host serves the release any more in which `error` was last seen."""
-    tag = error.last_tag or error.first_tag
-    served = [
-        place.serving
-        for place in running
-        if place.serving and (place.environment, place.service) == (error.environment, error.service)
-    ]
-    return bool(tag and served) and tag not in served[0]
-
-
-def _on_its_way(rollouts: list[Story]) -> str:
-    if len(rollouts) > 1:
-        return f"{len(rollouts)} rollouts under way"
-    only = rollouts[0]
-    change = " → ".join(filter(None, (only.from_tag, only.tag)))
-    return " ".join(filter(None, (only.service, change, f"is on its way in {only.environment}")))
-
-
 def story_path(story: Story) -> str:
     """Where a story is told in full."""
     return "/stories/" + quote(story.correlation, safe=":")
@@ -303,15 +264,6 @@ def history_path(environment: str | None = None, service: str | None = None, bef
     asked = {"environment": environment, "service": service, "before": before or None}
     query = urlencode({key: value for key, value in asked.items() if value is not None})
     return f"/history?{query}" if query else "/history"
-
-
-def _mood(story: Story) -> str:
-    if story.kind == Kind.ERROR:
-        return "bad" if story.state in words.LOUD_ERRORS else "ok" if story.state in ENDED else "warn"
-    if story.kind in words.ROLLOUTS and story.state == State.FINISHED and words.users(story).harm:
-        return "warn"
-    default = {"error": "bad", "warning": "warn"}.get(severity(story), "busy" if story.state not in ENDED else "ok")
-    return _ENDS_WELL.get(story.state, default)
 
 
 def _link(chosen: dict[str, str | None]) -> str:

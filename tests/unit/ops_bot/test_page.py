@@ -101,6 +101,16 @@ def test_a_fleet_on_two_releases_is_the_first_thing_said(busy: Ledger) -> None:
     text = page(busy)
     assert "<title>! Users see more than one release of web in production" in text
     assert "v66 web1 v63 web2" in said(text)
+    # A rollout elsewhere changes nothing about it.
+    busy.record([event("deploy:x", Kind.DEPLOY, State.STARTED, NOW, environment="staging", service="web", tag="v66")])
+    assert "Users see more than one release of web in production" in page(busy)
+
+
+def test_a_rollout_whose_end_is_not_known_is_not_passed_over(busy: Ledger) -> None:
+    told: dict[str, Any] = {"environment": "production", "service": "web", "tag": "v66"}
+    busy.record([event("deploy:x", Kind.DEPLOY, State.LOST, NOW, **told)])
+    assert "What users see of web in production is not known" in page(busy)
+    assert "v63 web1, web2" in said(page(busy)), "what was known before"
 
 
 def test_a_rollout_under_way_shows_how_far_it_is(busy: Ledger) -> None:
@@ -113,6 +123,7 @@ def test_a_rollout_under_way_shows_how_far_it_is(busy: Ledger) -> None:
 
 def test_an_error_of_a_release_that_nobody_runs_any_more_alarms_nobody(busy: Ledger) -> None:
     assert "All quiet" in page(busy)
+    assert "v65 runs nowhere now" in page(busy)
     running_now = {"environment": "production", "service": "web", "first_tag": "v63", "title": "KeyError: 'move'"}
     busy.record([event("error:5:1", Kind.ERROR, State.NEW, NOW, **running_now)])
     text = page(busy)
