@@ -55,6 +55,7 @@ class Follower:
         self._count = count
         self._environment = settings.environment_name
         self._folder = Path(settings.journal_dir)
+        self._kept_for = timedelta(days=settings.retention_days)
         self._clock = clock
         self._owner = f"errors-{uuid4().hex}"
         self._entries: dict[str, int] = {}  # how many a file had when all of it had been read
@@ -127,6 +128,7 @@ class Follower:
                 lesson.learn(occurrences)
                 if at_rest:
                     lesson.rest()
+                    store.forget(connection, self._environment, now - self._kept_for)
                 record(lesson.events)
                 for file, cursor in read_to.items():
                     store.keep_cursor(connection, file, cursor)
@@ -146,7 +148,9 @@ class Follower:
         if gone := set(self._cursors) - {journal.file for journal in found}:
             with self._ledger.write() as connection:
                 store.forget_cursors(connection, gone)
-            self._cursors = {file: cursor for file, cursor in self._cursors.items() if file not in gone}
+            for file in gone:
+                self._cursors.pop(file)
+                self._entries.pop(file, None)
         if ended := self._assembler.settle(now := self._clock()):
             self._commit(ended, now, {})
         return lines

@@ -18,6 +18,7 @@ class Trouble:
     def __init__(self, ledger: Ledger, environment: str) -> None:
         self._ledger = ledger
         self._environment = environment
+        self._mend = "make site" + (f" ENV={environment}" if environment not in ("", "local") else "")
         self._since: datetime | None = None
         # A bot that was started anew ends what the one before it told of.
         told = ledger.stories(environment=environment, kind=Kind.ALERT, unfinished=True)
@@ -51,7 +52,7 @@ class Trouble:
             service="ops_bot",
             title=title,
             error=error[:500],
-            next_command="" if state == State.FINISHED else "make site",
+            next_command="" if state == State.FINISHED else self._mend,
         )
         try:
             self._ledger.record([event])
