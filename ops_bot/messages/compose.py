@@ -26,6 +26,7 @@ TEXT_LIMIT = 3_000  # Slack may split a longer one into several messages
 TOTAL_LIMIT = 8_000  # over all blocks, as JSON; Slack refuses somewhere above 9,600, undocumented
 LOG_LIMIT = 1_500
 _SECTION_LIMIT = 3_000
+_YEAR_2100 = 4_102_444_800
 _FIELDS = 10
 _ELEMENTS = 10
 _VALUE = 60  # what is printed without a filter, when it is foreign
@@ -129,9 +130,10 @@ def json_size(blocks: list[Block]) -> int:
 
 def slack_date(when: datetime) -> str:
     """`when` as Slack shows it in the zone of each reader."""
-    utc = when.astimezone(UTC)
-    fallback = utc.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time_secs}}|{fallback}>"
+    fallback = f"{words.in_zone(when, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if not 0 <= when.timestamp() < _YEAR_2100:
+        return fallback  # a clock that is wrong; whether Slack takes such a date is not documented
+    return f"<!date^{int(when.timestamp())}^{{date_short_pretty}} {{time_secs}}|{fallback}>"
 
 
 @cache
@@ -162,7 +164,7 @@ def _environment(dialect: Dialect, zone: str) -> Environment:
     def date(when: datetime) -> str:
         if marked:
             return Markup(slack_date(when))
-        return f"{when.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %Z}"
+        return f"{words.in_zone(when, ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %Z}"
 
     environment.filters |= {
         "about": words.about,

@@ -79,7 +79,10 @@ def _node(node: Node, moment: Moment) -> Markup:  # noqa: PLR0911  (one return a
             return escape(node.text)
         return Markup('<a href="{}" rel="noreferrer">{}</a>').format(node.target, node.text)
     if node.kind == "date":
-        return moment(datetime.fromtimestamp(int(node.target), UTC))
+        try:
+            return moment(datetime.fromtimestamp(int(node.target), UTC))
+        except (OverflowError, ValueError, OSError):
+            return escape(node.text)  # no year that can be shown in every zone
     if node.kind == "mention":
         return Markup('<span class="mention">@{}</span>').format(node.text)
     if node.kind == "break":

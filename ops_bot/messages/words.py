@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
 
 from ops_bot.events import HostState, Kind, State, Story
@@ -29,6 +30,14 @@ class Users:
 
     harm: Harm
     sentence: str
+
+
+def in_zone(when: datetime, zone: tzinfo) -> datetime:
+    """`when` in `zone`. At the very ends of the calendar, where that is not possible, as it is written."""
+    try:
+        return when.astimezone(zone)
+    except (OverflowError, ValueError):
+        return when.replace(tzinfo=UTC)
 
 
 def duration(seconds: float) -> str:

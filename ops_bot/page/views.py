@@ -156,7 +156,7 @@ class Views:
     def _titled(self, mark: timeline.Mark) -> str:
         newest = mark.stories[-1]
         what = newest.title or " ".join(filter(None, (newest.kind, newest.tag, newest.state)))
-        told = f"{newest.last_at.astimezone(self._zone):%b %-d, %H:%M:%S} {what}"
+        told = f"{words.in_zone(newest.last_at, self._zone):%b %-d, %H:%M:%S} {what}"
         told += f" at “{newest.step}”" if newest.state == State.FAILED and newest.step else ""
         told += f", by {newest.actor}" if newest.actor else ""
         more = len(mark.stories) - 1
@@ -218,14 +218,14 @@ class Views:
         }
 
     def _moment(self, when: datetime) -> Markup:
-        local = when.astimezone(self._zone)
+        local = words.in_zone(when, self._zone)
         form = "%H:%M:%S" if local.date() == self._clock().astimezone(self._zone).date() else "%b %-d, %H:%M:%S"
         return _time(when, local, f"{local:{form}}")
 
     def _ago(self, when: datetime) -> Markup:
         seconds = (self._clock() - when).total_seconds()
         said = f"{words.about(seconds)} ago" if seconds >= 0 else f"in {words.about(-seconds)}"
-        return Markup(str(_time(when, when.astimezone(self._zone), said)).replace("<time ", "<time data-ago ", 1))  # noqa: S704
+        return Markup(str(_time(when, words.in_zone(when, self._zone), said)).replace("<time ", "<time data-ago ", 1))  # noqa: S704
 
 
 @cache

@@ -225,6 +225,18 @@ def test_times_are_shown_in_the_zone_of_each_reader() -> None:
     assert "until 2026-11-21 23:36:55 CET" in headline(frozen, now=NOW, settings=in_berlin)
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00"])
+def test_a_clock_that_is_wrong_breaks_nothing(at: str) -> None:
+    odd = told(
+        kind=Kind.FREEZE, state=State.STARTED, at=at, until=at, started_at=at, expected_seconds=1e300, count=10**18
+    )
+    for zone in ("UTC", "Pacific/Kiritimati"):
+        message = render(odd, now=NOW, settings=Settings.model_validate({"time_zone": zone}))
+        assert_slack_takes(message)
+        assert "<!date" not in message.text
+        assert f" until {int(at[:4])}-" in headline(odd, now=NOW, settings=SETTINGS)
+
+
 def test_the_end_of_a_long_log_is_shown() -> None:
     log = "\n".join(f"line {number}: <&>`" for number in range(4000))
     message = render(told(log_tail=log), now=NOW, settings=SETTINGS)

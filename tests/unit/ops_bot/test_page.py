@@ -219,6 +219,14 @@ def test_an_odd_cursor_gets_a_page(busy: Ledger, before: str) -> None:
     assert browser(busy).get("/history", params=asked).status_code == 200
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_clock_that_is_wrong_breaks_no_page(ledger: Ledger, at: str) -> None:
+    told: dict[str, Any] = {"environment": "e", "service": "s", "tag": "v2", "until": at, "started_at": at}
+    ledger.record([event(f"{kind}:1", kind, State.STARTED, datetime.fromisoformat(at), **told) for kind in Kind])
+    for path in ("/", "/?span=30d", "/feed", "/history", "/stories/freeze:1"):
+        assert page(ledger, path, time_zone="Pacific/Kiritimati")
+
+
 def test_what_did_not_change_is_not_sent_again(busy: Ledger) -> None:
     client = browser(busy)
     tag = client.get("/").headers["etag"]
