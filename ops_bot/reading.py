@@ -17,7 +17,7 @@ MAX_LOG_CHARACTERS = 16_000  # the last of a log tail: ten times what a message 
 
 # What things are found by. Scrubbing could make two of them one.
 _IDENTIFIERS = frozenset({"id", "correlation", "fingerprint", "digest", "revision", "schema_version"})
-# Outside of these a clock is wrong, not early or late; and some of what follows could not count so far.
+# Outside of these a clock is wrong, not early or late; and calendars end not much further.
 _OLDEST, _NEWEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -68,8 +68,10 @@ def _event(index: int, item: object) -> Event | Refused:
         event = Event.model_validate(clean)
     except ValidationError as error:
         return Refused(index, scrub(explain(error)), to_json(clean).decode())
-    if not _OLDEST < event.at < _NEWEST:
-        return Refused(index, f"at: {event.at:%Y} is not when this happened", to_json(clean).decode())
+    for name in ("at", "started_at", "until", "standby_until"):
+        moment: datetime | None = getattr(event, name)
+        if moment is not None and not _OLDEST < moment < _NEWEST:
+            return Refused(index, f"{name}: the year {moment.year} is not meant", to_json(clean).decode())
     if len(event.log_tail) > MAX_LOG_CHARACTERS:
         event.log_tail = clip_start(event.log_tail, MAX_LOG_CHARACTERS)
     return event
