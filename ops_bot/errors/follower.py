@@ -18,7 +18,7 @@ from ops_bot.errors.fingerprint import Occurrence
 from ops_bot.errors.groups import Group
 from ops_bot.errors.journal import Entry, parse
 from ops_bot.errors.learn import Lesson
-from ops_bot.errors.reader import Journal, JournalError, journals, read
+from ops_bot.errors.reader import BrokenJournal, Journal, JournalError, journals, read
 from ops_bot.errors.replays import Replays
 from ops_bot.errors.trouble import Trouble
 from ops_bot.ledger import Ledger, LedgerError
@@ -144,7 +144,7 @@ class Follower:
     def poll(self) -> int:
         """Read what is new in all files; returns how many lines. Raises JournalError, LedgerError, Overtaken."""
         found = journals(self._folder)
-        lines = sum(self._read(journal) for journal in found)
+        lines = sum(self._read(journal) for journal in found if journal.entries)
         if gone := set(self._cursors) - {journal.file for journal in found}:
             with self._ledger.write() as connection:
                 store.forget_cursors(connection, gone)
@@ -162,9 +162,15 @@ class Follower:
         cursor = self._cursors.get(journal.file, "")
         count = 0
         if cursor or journal.last_at >= self._since - LOOK_BACK or not journal.archived:
-            for lines in read(journal.path, cursor, AT_ONCE):
-                self.feed(journal.file, lines, journal.base)
-                count += len(lines)
+            try:
+                for lines in read(journal.path, cursor, AT_ONCE):
+                    self.feed(journal.file, lines, journal.base)
+                    count += len(lines)
+            except BrokenJournal as error:
+                if not journal.archived:
+                    raise
+                # It will not mend, and must not stand in the way of the others.
+                _log.error("%s", error)
         self._entries[journal.file] = journal.entries
         return count
 

@@ -27,7 +27,11 @@ _LONGEST_LINE = 4 * 1024 * 1024
 
 
 class JournalError(Exception):
-    """A journal could not be read. The message says why and what to do."""
+    """Journals cannot be read. The message says why and what to do."""
+
+
+class BrokenJournal(JournalError):
+    """One file cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +50,24 @@ class Journal:
 def journals(folder: Path) -> list[Journal]:
     """Return the journal files in `folder` in the order they are to be read: archived ones first, the oldest first.
 
-    Raises JournalError when the folder cannot be read.
+    Raises JournalError when there are none, or they cannot be read.
     """
     try:
-        paths = [path for path in folder.iterdir() if _NAME.match(path.name)]
+        found = [journal for path in folder.iterdir() if (journal := _look(path))]
     except OSError as error:
         raise JournalError(f"the journals in {folder} cannot be read: {error.strerror}") from error
-    found = [journal for path in paths if (journal := _look(path))]
+    if not found:
+        raise JournalError(f"there are no journals in {folder}: does any host send its own?")
     return sorted(found, key=lambda one: (not one.archived, one.first_at, one.path.name))
 
 
 def _look(path: Path) -> Journal | None:
     name = _NAME.match(path.name)
-    with suppress(OSError), path.open("rb") as file:  # it may be removed this very moment
+    if not name:
+        return None
+    with suppress(FileNotFoundError), path.open("rb") as file:  # it may be removed this very moment
         header = file.read(_HEADER.size)
-        if name and len(header) == _HEADER.size and header.startswith(_SIGNATURE):
+        if len(header) == _HEADER.size and header.startswith(_SIGNATURE):
             _, file_id, entries, first, last = _HEADER.unpack(header)
             return Journal(
                 path=path,
@@ -83,7 +90,7 @@ def _time(microseconds: int) -> datetime:
 def read(path: Path, after: str, at_once: int) -> Iterator[list[bytes]]:
     """Yield the lines of a file's entries after the cursor `after` (empty: all), `at_once` together.
 
-    Raises JournalError when journalctl is missing or fails.
+    Raises BrokenJournal when journalctl cannot read it, JournalError when there is no journalctl.
     """
     command = ["journalctl", f"--file={path}", "--quiet", "--no-pager", "--all", "--output=json"]
     command += [f"--output-fields={','.join(FIELDS)}", *([f"--after-cursor={after}"] if after else [])]
@@ -101,7 +108,7 @@ def read(path: Path, after: str, at_once: int) -> Iterator[list[bytes]]:
             if process.wait() and path.exists():  # else it was removed meanwhile, as old ones are
                 complaints.seek(0)
                 said = complaints.read(2_000).decode(errors="replace").strip()
-                raise JournalError(f"journalctl could not read {path.name}: {said or process.returncode}")
+                raise BrokenJournal(f"journalctl cannot read {path.name}: {said or process.returncode}")
         finally:
             process.kill()  # whoever reads may stop in the middle
 

@@ -57,10 +57,14 @@ def latest(connection: Connection, environment: str, service: str) -> list[Rollo
 def blamed(rollouts: list[Rollout], at: datetime, tag: str) -> Rollout | None:
     """Return the rollout that an error, first seen `at` in `tag`, came with or after: the newest begun before it."""
     for rollout in rollouts:
-        if rollout.started_at - _SKEW <= at:
-            fits = tag in ("", rollout.story.tag) or not rollout.story.tag
-            recent = rollout.ended_at is None or at - rollout.ended_at <= ATTACHED_FOR
-            return rollout if fits and recent else None
+        if rollout.started_at - _SKEW > at:
+            continue
+        recent = rollout.ended_at is None or at - rollout.ended_at <= ATTACHED_FOR
+        if recent and (not tag or rollout.story.tag in ("", tag)):
+            return rollout
+        if not tag:
+            return None
+        # What the release before it still says while it is rolled back came with that one's own rollout.
     return None
 
 

@@ -97,6 +97,8 @@ def fleet(tmp_path: Path) -> Fleet:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    with opened.write() as connection:
+        store.create(connection)
     yield opened
     opened.close()
 
@@ -183,6 +185,17 @@ def test_a_follower_that_runs_ends_when_told(fleet: Fleet, ledger: Ledger) -> No
     thread.join(10)
     assert not thread.is_alive()
     assert ledger.leader("errors") == ""
+
+
+def test_a_broken_archive_does_not_stand_in_the_way(fleet: Fleet, ledger: Ledger) -> None:
+    follower = Follower(ledger, Settings(journal_dir=str(fleet.folder)))
+    fleet.send(fleet.entry('{"level": "error", "message": "lost"}'))
+    fleet.rotate()
+    (archive,) = fleet.folder.iterdir()
+    os.truncate(archive, 4096)
+    fleet.send(fleet.entry('{"level": "error", "message": "kept"}'))
+    assert follower.poll() == 1
+    assert totals(ledger) == {"kept": 1}
 
 
 def test_a_folder_that_is_not_there_is_said(ledger: Ledger) -> None:

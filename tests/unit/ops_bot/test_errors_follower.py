@@ -158,6 +158,17 @@ def test_during_a_rollout_it_is_attached_without_a_command(
     assert (story.state, story.next_command, len(story.errors)) == (State.STARTED, "", 1)
 
 
+def test_what_a_release_says_while_it_is_rolled_back_came_with_its_deploy(
+    follower: Follower, ledger: Ledger, journal: Journal
+) -> None:
+    rollout = deploy(ledger, "v65", NOON - 2 * MINUTE)
+    back = {"correlation": "rollback:1", "kind": Kind.ROLLBACK, "service": "web", "environment": "production"}
+    ledger.record([Event.model_validate(back | {"state": State.STARTED, "tag": "v64", "at": NOON - MINUTE})])
+    follower.feed("file", [journal.structured("error", "no", exception=traceback())])
+    assert [note.count for note in (ledger.story(rollout) or errors(ledger)[0]).errors] == [1]
+    assert (ledger.story("rollback:1") or errors(ledger)[0]).errors == []
+
+
 def test_it_comes_back_and_is_told_anew(follower: Follower, ledger: Ledger, journal: Journal, clock: Clock) -> None:
     follower.feed("file", [journal.structured("error", "no", exception=traceback())])
     clock.now += timedelta(days=8)
@@ -371,6 +382,10 @@ def test_journals_that_cannot_be_read_are_told_of(ledger: Ledger, clock: Clock, 
     assert "No such file or directory" in alert.error
     (tmp_path / "journals").mkdir()
     clock.now += MINUTE  # the lease of the one before
+    Follower(ledger, settings, clock)._step()
+    assert ledger.stories(kind=Kind.ALERT)[0].state == State.STARTED, "an empty folder is no better"
+    (tmp_path / "journals/remote.journal").write_bytes(b"LPKSHHRH" + bytes(250))
+    clock.now += MINUTE
     Follower(ledger, settings, clock)._step()
     (alert,) = ledger.stories(kind=Kind.ALERT)
     assert alert.state == State.FINISHED
