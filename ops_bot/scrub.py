@@ -62,11 +62,11 @@ _BEARER = re.compile(r"\b(?P<scheme>(?:Bearer|Basic)[ ])(?P<value>[A-Za-z0-9+/=.
 _NAME = r"""(?:
     passw(?:or)?d | passphrase | passwd | (?<=[_-])pass | (?<=[_-])pwd | (?<![A-Za-z_])pwd(?==[^/])
   | secret(?:[_-]?(?:access)?[_-]?key)?
-  | (?:access|auth|api|app|application|private|signing|encryption|master|session|account)[_-]?key
+  | (?:access|auth|api|app|application|private|signing|encryption|master|session|account|hmac|jwt|ssh|license)[_-]?key
   | token | credentials? | x-amz-(?:signature|security-token|credential) | (?<=[?&])sig
   | session[_-]?id | webhook[_-]?url
   | (?<=["'])auth(?=\\{0,3}["'])
-)"""
+) (?:[_-]?(?:base|value|hash|digest|confirmation|production|prod|staging|test|old|new|[0-9]{1,2}))?"""
 _VALUE = r"""(?:
     (?P<quote>\\{0,3}["']) (?P<quoted>(?:(?!(?P=quote))[^\n])*+)
   | (?P<bare>(?:(?![&,;]\s?[\w.-]{1,40}[=:])[^\s"'`\\])++)
@@ -84,7 +84,7 @@ _STATEMENT = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 # A name, a word or two, and a long value: "Datadog API key 0123…", "token is Zm9v…".
-_LOOSE_NAME = _NAME.replace("[_-]?", "[\\ _-]?")
+_LOOSE_NAME = "(?:" + _NAME.replace("[_-]?", "[\\ _-]?") + r"| datadog\ key)"
 _NEAR = re.compile(
     rf"""(?P<name>{_LOOSE_NAME})(?P<between>s?[\ \t:="'(]{{1,4}}(?:(?:is|was|of|for)\s)?["'(]?)
     (?P<value>[A-Za-z0-9+/=_-]{{20,400}})""",
@@ -112,7 +112,7 @@ def scrub(text: str) -> str:
     text = _headless_private_key(text)
     text = _URL.sub(_without_password, text)
     text = _AUTHORIZATION.sub(lambda found: f"{found['name']}{found['scheme'] or ''}{REMOVED}", text)
-    text = _BEARER.sub(lambda found: f"{found['scheme']}{REMOVED}" if _is_dense(found["value"]) else found[0], text)
+    text = _BEARER.sub(lambda found: f"{found['scheme']}{REMOVED}" if _is_token(found["value"]) else found[0], text)
     text = _PAIR.sub(_without_value, text)
     text = _OPTION.sub(_without_value, text)
     text = _STATEMENT.sub(lambda found: found["name"] + REMOVED, text)
@@ -146,6 +146,11 @@ def _without_near_value(found: re.Match[str]) -> str:
     if hexadecimal or (_is_dense(value) and not _DIGEST.fullmatch(value)):
         return f"{found['name']}{found['between']}{REMOVED}"
     return found[0]
+
+
+def _is_token(value: str) -> bool:
+    """Is `value` no word: letters and digits mixed, or capitals within."""
+    return _is_dense(value) or (not value[1:].islower() and not value.isupper())
 
 
 def _is_dense(value: str) -> bool:

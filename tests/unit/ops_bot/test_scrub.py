@@ -83,6 +83,9 @@ GOES = {
     "near a name": (f"the secret is {MIXED[:32]}, said he", MIXED[:32], "said he"),
     "password hash": ("ada:$2y" + "$05$" + MIXED[:53], MIXED[:53], "ada:"),
     "stripe": ("sk" + f"_live_{MIXED[:24]} x", MIXED[:24], " x"),
+    "bare basic": ("sent Basic dXNlcjpwYXNz to x", "dXNlcjpwYXNz", "to x"),
+    "name with an ending": ("SECRET_KEY_BASE=hunter2x DB_PASSWORD_OLD=hunter2x", "hunter2x", "DB_PASSWORD_OLD"),
+    "datadog key in prose": (f"the Datadog key {HEX * 2}", HEX * 2, "the Datadog key"),
     "in the last line": ("a\nb\nc password=hunter2", "hunter2", "a\nb\nc"),
 }
 
@@ -114,6 +117,7 @@ STAYS = [
     "password reset mail sent to ada",
     "PWD=/srv/app OLDPWD=/",
     "the secret of secrets/production.yml",
+    "secret_digest=sha256:" + HEX * 4,
     "uuid 123e4567-e89b-12d3-a456-426614174000",
     "docker run -u 1000:1000 web:v65",
     "author=ada authority=x authored: 2026-11-21T18:36:36Z",
