@@ -1,1 +1,1 @@
-"""Where events are told: Slack, Datadog, a metrics agent, and the page's own feed. One module each."""
+"""Where events are told: Slack, Datadog, a metrics agent. One module each, and what they have in common."""

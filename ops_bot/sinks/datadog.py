@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 OLDEST = timedelta(hours=17)
 # 250,000 a minute are allowed to an organisation: this is manners, not need.
 EVENTS_PER_SECOND, EVENTS_AT_ONCE = 20.0, 20
-_MARGIN = timedelta(hours=2)  # our clock and theirs
+_MARGIN = timedelta(hours=24)  # between clocks: ours, theirs, the sender's, and ours before it was set
 
 Answer = dict[str, Any] | RefusedByDatadog | Retry | Ambiguous
 
@@ -86,11 +86,10 @@ class Datadog:
             return Absent()
         tried = job.delivery.attempt_started or job.delivery.waiting_since
         start = max(job.story.last_at, tried - OLDEST) - _MARGIN
+        end = max(job.story.last_at, tried, now) + _MARGIN
         wanted = f"event_id:{tag_value(job.delivery.key)}"
         answer = self._call(
-            lambda: Event.query(
-                start=start.timestamp(), end=(now + _MARGIN).timestamp(), tags=[wanted], unaggregated="true"
-            )
+            lambda: Event.query(start=start.timestamp(), end=end.timestamp(), tags=[wanted], unaggregated="true")
         )
         if isinstance(answer, RefusedByDatadog):
             judged = self._judge(answer, now)

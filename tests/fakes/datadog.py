@@ -105,7 +105,7 @@ class FakeDatadog(FakeServer):
             for taken, event in self._events
             if int(said["start"]) <= event.date_happened <= int(said["end"])
             and wanted <= set(event.tags)
-            and now - taken >= self.index_seconds
+            and abs(now - taken) >= self.index_seconds
         ]
         return Answer({"events": found})
 

@@ -23,7 +23,7 @@ from ops_bot.ledger import Ledger
 from ops_bot.settings import Settings
 from ops_bot.sinks.base import Sink
 from ops_bot.sinks.datadog import Datadog
-from ops_bot.sinks.plan import LOUD, TURNS, plan
+from ops_bot.sinks.plan import LOUD, TURNS, is_quiet, plan
 from ops_bot.sinks.slack import Slack
 
 HOUR = 3600.0
@@ -169,7 +169,7 @@ class World:
         return Counter(
             (story.correlation, str(story.state))
             for story in stories
-            if any(not _about(event, "slack") for event in self.ledger.events(story.correlation))
+            if any(not (_about(e, "slack") or is_quiet(e)) for e in self.ledger.events(story.correlation))
         )
 
     def _heads_seen(self) -> list[tuple[str, str]]:

@@ -256,14 +256,14 @@ def test_a_burst_while_it_is_sent_is_coalesced(world: World) -> None:
 
 
 def test_many_channels_keep_their_own_pace(tmp_path: Path) -> None:
-    routes = [{"kind": "build", "channel": "#random"}, {"kind": "error", "channel": "#incidents"}]
+    routes = [{"kind": "scale", "channel": "#random"}, {"kind": "error", "channel": "#incidents"}]
     with World(tmp_path, routes=routes) as world:
         for number in range(150):
-            world.tell(f"build:{number}")
+            world.tell(f"scale:{number}")
         world.tell("deploy:1")
         world.tell("error:1", State.NEW, title="boom")
         for number in range(150, 300):
-            world.tell(f"build:{number}")
+            world.tell(f"scale:{number}")
         world.run(3)
         assert [seen.key for seen in world.slack.seen("operations")] == ["deploy:1"]
         assert [seen.key for seen in world.slack.seen("incidents")] == ["error:1"]

@@ -191,6 +191,15 @@ def test_a_clock_of_theirs_that_runs_ahead_is_met(world: World) -> None:
     world.assert_told()
 
 
+def test_what_was_sent_before_the_clock_was_set_back_is_found(world: World) -> None:
+    world.datadog.fail(ACCEPT_THEN_RESET, on=EVENTS)
+    world.tell()
+    world.run(1)
+    world.clock.advance(-5 * HOUR)
+    world.catch_up()
+    world.assert_told()
+
+
 # What is said.
 
 

@@ -276,10 +276,10 @@ def test_the_token_is_in_no_error(tmp_path: Path) -> None:
 
 
 def test_an_archived_channel_holds_up_no_other(tmp_path: Path) -> None:
-    routes = [{"kind": "build", "channel": "#random"}]
+    routes = [{"kind": "scale", "channel": "#random"}]
     with World(tmp_path, routes=routes) as world:
         world.slack.archived.add("random")
-        world.tell("build:1")
+        world.tell("scale:1")
         world.deploy(1)
         world.run(30)
         assert [seen.state for seen in world.slack.seen("operations") if seen.key == "deploy:1"] == ["finished"]
@@ -290,7 +290,7 @@ def test_an_archived_channel_holds_up_no_other(tmp_path: Path) -> None:
         world.slack.archived.clear()
         world.catch_up()
         world.assert_told()
-        assert [seen.key for seen in world.slack.seen("random")] == ["build:1"]
+        assert [seen.key for seen in world.slack.seen("random")] == ["scale:1"]
 
 
 def test_a_channel_archived_in_the_middle_of_a_deploy(world: World) -> None:
