@@ -94,7 +94,7 @@ def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
     """A folder of a host is on a file system of its own, with the same files, and no byte is free there."""
     fleet.host(
         host,
-        f"cp -a {folder} /root/before && mount -t tmpfs -o size=64k,mode=0755 full {folder}"
+        f"rm -rf /root/before && cp -a {folder} /root/before && mount -t tmpfs -o size=64k,mode=0755 full {folder}"
         f" && cp -a /root/before/. {folder}/ && ! cat /dev/zero > {folder}/filler 2>/dev/null",
     )
     try:
