@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from threading import Event as Stop
 from threading import Thread
 
 import pytest
+from journal_fleet import Fleet, eventually, needs_collector
 
 from ops_bot.errors import store
 from ops_bot.errors.follower import Follower
@@ -26,7 +24,6 @@ from ops_bot.ledger import Ledger
 from ops_bot.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COLLECTOR = Path("/lib/systemd/systemd-journal-remote")
 FOLLOW = """
 import sys, threading
 from ops_bot.errors import follower
@@ -44,49 +41,7 @@ TRACEBACK = (
     "ValueError: bad job {}",
 )
 
-pytestmark = pytest.mark.skipif(
-    not (COLLECTOR.exists() and shutil.which("journalctl")) and "TAGBOAT_ALL_TESTS" not in os.environ,
-    reason="needs systemd-journal-remote: apt-get install systemd-journal-remote",
-)
-
-
-class Fleet:
-    """Hosts that log, and the collector that writes down what they send."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self._numbers = count(1)
-        self._sent: list[bytes] = []
-        self.began = datetime.now(UTC)
-
-    def entry(self, message: str, host: str = "web1", late_seconds: float = 0, **fields: str) -> bytes:
-        """One entry in the export format of journals."""
-        number = next(self._numbers)
-        at = self.began + timedelta(microseconds=number) - timedelta(seconds=late_seconds)
-        machine = f"{sum(host.encode()):032x}"
-        all_fields = {
-            "__REALTIME_TIMESTAMP": str(int(at.timestamp() * 1_000_000)),
-            "__MONOTONIC_TIMESTAMP": str(10**9 + number),
-            "_BOOT_ID": "b" * 32,
-            "_MACHINE_ID": machine,
-            "_HOSTNAME": host,
-            "CONTAINER_NAME": "web-a",
-            "CONTAINER_ID": machine[-12:],
-            "PRIORITY": "3",
-            "MESSAGE": message,
-            **fields,
-        }
-        return "".join(f"{name}={value}\n" for name, value in all_fields.items()).encode() + b"\n"
-
-    def send(self, *entries: bytes) -> None:
-        """Let the collector write these entries."""
-        command = [str(COLLECTOR), "--split-mode=none", f"--output={self.folder}/remote.journal", "-"]
-        subprocess.run(command, input=b"".join(entries), check=True, capture_output=True, timeout=60)
-
-    def rotate(self) -> None:
-        """Archive the file, as the collector does when it is full: renamed, and another one begun."""
-        (self.folder / "remote.journal").rename(self.folder / f"remote@{next(self._numbers):016x}.journal")
+pytestmark = needs_collector
 
 
 @pytest.fixture
@@ -118,13 +73,6 @@ def following(folder: Path, fleet: Fleet) -> Iterator[None]:
             yield
         finally:
             process.kill()
-
-
-def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 def test_what_the_collector_writes_is_read_once(fleet: Fleet, ledger: Ledger) -> None:
