@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from faults import Good, catalogue, refused, wait_for
 from fleet import Fleet
 from load import Visitors
@@ -127,10 +126,3 @@ def test_a_tag_left_by_a_rollback_is_refused_and_allowed_with_force(fleet: Fleet
     assert run.ok, run.tail
     assert_serving(fleet, good.other)
     assert visitors.failed == {}
-
-
-@pytest.mark.parametrize("action", ["deploy", "rollback"])
-def test_a_tag_that_never_was_is_refused(fleet: Fleet, good: Good, action: str) -> None:
-    run = fleet.play(action, service="web", tag="v9999")
-    refused(run, "v9999", good.other, "Next: ")
-    assert_serving(fleet, good.live)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from faults import Good, cut_off, full_disk, refused, wait_for
+from faults import Good, catalogue, cut_off, full_disk, refused, wait_for
 from fleet import Fleet
 from load import Visitors
 from story import assert_serving
@@ -27,11 +27,12 @@ def test_too_little_space_refuses_before_anything_is_switched(fleet: Fleet, good
 
 
 def test_no_space_for_the_slots_files_on_the_second_host(fleet: Fleet, good: Good) -> None:
+    changed = catalogue(web={"env": {"LOG_FORMAT": "json", "LOG_LEVEL": "DEBUG"}})  # else there is nothing to write
     with Visitors(fleet.url) as visitors, full_disk(fleet, "web2", "/etc/tagboat/web"):
-        run = fleet.deploy(good.other)
+        run = fleet.deploy(good.other, services=changed)
     refused(
         run,
-        "No space left on device",
+        "No space left on device: '/etc/tagboat/web/",
         "web2 still serves",
         "Switched hosts that went back: web1.",
         f"Serving now: {good.live} on web1, web2.",
