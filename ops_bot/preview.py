@@ -105,6 +105,9 @@ def _photograph(page: str, path: Path) -> None:
         source = Path(folder, "message.html")
         source.write_text(page, "utf-8")
         command = [browser, "--headless=new", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
+        command.append("--test-type")  # without, a bar that says we are root covers a small message
+        # Without these, a busy machine may photograph a page that is not drawn yet.
+        command += ["--run-all-compositor-stages-before-draw", "--virtual-time-budget=2000"]
         if os.geteuid() == 0:
             command.append("--no-sandbox")  # chromium refuses to start as root with it; the page is ours
         measured = _run([*command, f"--window-size={_WIDTH},400", "--dump-dom", source.as_uri()])
