@@ -16,12 +16,16 @@ from ops_bot.ledger.upsert import upsert
 
 @dataclass(frozen=True)
 class Wanted:
-    """One thing a sink must show because of an event. `key` names the thing; things of one `lane` share a pace."""
+    """One thing a sink must show because of an event. `key` names the thing; things of one `lane` share a pace.
+
+    `if_known`: only when an earlier event wanted it already; this one alone is not worth showing.
+    """
 
     sink: str
     key: str
     correlation: str
     lane: str = ""
+    if_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,11 @@ class Backlog:
 def want(connection: Connection, wanted: Sequence[tuple[Wanted, int]], now: datetime) -> None:
     """Want each thing shown as of an event's row. A thing that waits already waits on, for the newer state."""
     newest: dict[tuple[str, str], tuple[Wanted, int]] = {}
+    unknown = _unknown(connection, [thing for thing, _ in wanted])
     for thing, row in sorted(wanted, key=lambda pair: pair[1]):
-        newest[thing.sink, thing.key] = (thing, row)
+        place = (thing.sink, thing.key)
+        if not (thing.if_known and place in unknown and place not in newest):
+            newest[place] = (thing, row)
     at = micros(now)
     rows = [
         {
@@ -80,6 +87,17 @@ def want(connection: Connection, wanted: Sequence[tuple[Wanted, int]], now: date
         for thing, row in newest.values()
     ]
     upsert(connection, table, rows, _wanted_anew)
+
+
+def _unknown(connection: Connection, things: Sequence[Wanted]) -> set[tuple[str, str]]:
+    """Of the things that are wanted if known: those that are not."""
+    asked = {(thing.sink, thing.key) for thing in things if thing.if_known}
+    known: set[tuple[str, str]] = set()
+    keys = sorted({key for _, key in asked})
+    for start in range(0, len(keys), 500):  # far below what either database takes in one statement
+        query = select(table.c.sink, table.c.key).where(table.c.key.in_(keys[start : start + 500]))
+        known |= {(row.sink, row.key) for row in connection.execute(query)}
+    return asked - known
 
 
 def _wanted_anew(new: Any) -> dict[str, Any]:

@@ -57,13 +57,12 @@ def is_quiet(event: Event) -> bool:
 
 
 def _messages(event: Event, sink: str, settings: Settings) -> list[Wanted]:
-    if is_quiet(event):
-        return []
     quiet = Severity.INFO if event.kind in _LIVES else severity(event)
     lane = settings.route(event.environment, event.kind, quiet).channel
     if _is_about(event, sink, lane):
         return []
-    messages = [Wanted(sink, event.correlation, event.correlation, lane)]
+    # A build that was lost and then ends well after all corrects what is shown of it.
+    messages = [Wanted(sink, event.correlation, event.correlation, lane, if_known=is_quiet(event))]
     if event.state in LOUD:
         lane = settings.route(event.environment, event.kind, severity(event)).channel
         messages.append(Wanted(sink, f"{event.correlation}#{event.state}", event.correlation, lane))

@@ -219,6 +219,18 @@ def test_half_of_all_requests_fail_in_every_way(world: World) -> None:
     world.assert_told()
 
 
+def test_a_build_that_was_lost_and_ends_well_after_all_is_not_left_as_lost(world: World) -> None:
+    world.tell("build:1")
+    world.run(5)
+    assert not world.slack.seen(), "builds that go well are quiet"
+    world.tell("build:1", State.LOST, sequence=1)
+    world.run(5)
+    world.tell("build:1", State.FINISHED, sequence=2)
+    world.catch_up()
+    world.assert_told()
+    assert world.slack.seen()[0].state == "finished"
+
+
 # Bursts.
 
 

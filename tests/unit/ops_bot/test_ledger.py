@@ -541,3 +541,19 @@ def test_a_sink_is_as_healthy_as_the_worst_of_its_channels(ledger: Ledger) -> No
     assert ledger.sink_state("slack").state == "ok"
     ledger.set_sink_state("slack", "slow", "503")
     assert ledger.health("slack").reason == "503"
+
+
+def test_what_is_not_worth_showing_alone_corrects_what_is_shown(ledger: Ledger) -> None:
+    ledger._plan = lambda one: [
+        Wanted("slack", one.correlation, one.correlation, if_known=one.state not in (State.FAILED, State.LOST))
+    ]
+    ledger.record([event("build:1"), event("build:1", State.FINISHED, 1)])
+    assert not slack(ledger)
+    ledger.record([event("build:2"), event("build:2", State.LOST, 1)])
+    [lost] = slack(ledger)
+    ledger.settle(lost, lost.wanted, {"ts": "1"})
+    ledger.record([event("build:2", State.FINISHED, 2)])
+    [again] = slack(ledger)
+    assert (again.key, again.ref) == ("build:2", {"ts": "1"})
+    ledger.record([event("build:3", State.FAILED, 1), event("build:3", State.FINISHED, 2)])
+    assert {one.key for one in slack(ledger)} == {"build:2", "build:3"}, "both came at once"

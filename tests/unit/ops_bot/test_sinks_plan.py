@@ -65,7 +65,8 @@ def test_without_tokens_nobody_need_be_told() -> None:
 
 def test_a_build_is_told_of_when_it_fails_and_when_it_works_again() -> None:
     for state in (State.STARTED, State.PROGRESS, State.FINISHED, State.NOTED):
-        assert [sink for sink, _, _ in wanted(event(state, Kind.BUILD)) if sink == "slack"] == []
+        planned = plan(event(state, Kind.BUILD), Settings(**EVERYTHING))
+        assert [it.if_known for it in planned if it.sink == "slack"] == [True]
     assert ("datadog", "event-0001", "") in wanted(event(State.FINISHED, Kind.BUILD))
     assert ("slack", "deploy:1", "#operations") in wanted(event(State.FINISHED, Kind.BUILD, recovered=True))
     assert ("slack", "deploy:1", "#operations") in wanted(event(State.LOST, Kind.BUILD))
