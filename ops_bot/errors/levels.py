@@ -9,34 +9,63 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_LEVEL_KEYS = ("level", "severity", "levelname", "log.level", "loglevel", "lvl", "severity_text", "log_level")
-_MESSAGE_KEYS = ("message", "msg", "event", "text", "error", "err", "error.message")
+_LEVEL_KEYS = ("level", "severity", "levelname", "log.level", "loglevel", "lvl", "severity_text", "severitytext")
+_MESSAGE_KEYS = (
+    "message",
+    "msg",
+    "event",
+    "text",
+    "renderedmessage",
+    "body",
+    "error",
+    "err",
+    "messagetemplate",
+    "mt",
+    "m",
+)
 _STACK_KEYS = ("exception", "exc_info", "stack_trace", "stacktrace", "stack", "traceback", "error", "err")
+_SERILOG = {"@l": "level", "@m": "message", "@mt": "messagetemplate", "@x": "exception"}
 _NESTED = ("error", "err", "exception", "exc_info", "log")
 
-_ERRORS = {"error", "err", "critical", "crit", "fatal", "panic", "alert", "emerg", "emergency", "severe", "dpanic"}
-_OTHERS = {"warning", "warn", "notice", "info", "information", "debug", "trace", "verbose", "log", "statement", "fine"}
+_ERRORS = {
+    "fail",
+    "error",
+    "err",
+    "critical",
+    "crit",
+    "fatal",
+    "ftl",
+    "panic",
+    "alert",
+    "emerg",
+    "emergency",
+    "severe",
+    "dpanic",
+}
+_OTHERS = {"warning", "warn", "wrn", "notice", "info", "inf", "information", "debug", "dbg", "trace", "verbose", "log"}
 _LETTERS = {"e": True, "f": True, "c": True, "w": False, "i": False, "d": False}
 
-
-# pino and bunyan count 10 (trace) to 60 (fatal), Python's logging to 50, and 8 would be syslog's: 0 to 7.
-def _number_is_error(level: float) -> bool | None:
-    if 0 <= level < 8:
-        return level <= 3
-    return level >= 40 if 10 <= level <= 60 else None
-
-
 _WORD = "|".join(sorted(_ERRORS | _OTHERS, key=len, reverse=True))
-# At the start, or after what comes before a level in common formats: a time, a process, a logger's name.
-_TEXT_LEVEL = re.compile(
-    rf"^(?P<before>[\d\s:.,TZ+/\[\]()|-]{{0,60}}(?:(?:UTC|GMT)\s*)?(?:\[\d+\]\s*)?(?:[\w.-]{{1,60}}\s+[-:|]\s+)?)"
-    rf"(?P<open>[<\[(]?)(?P<level>{_WORD})(?P<after>[>\])]|\s*[:|]|\s+-(?=\s)|(?=\s)|$)[\s:|-]*",
-    re.IGNORECASE,
+_LEVEL = re.compile(rf"(?<![\w./-])(?P<level>{_WORD})(?![\w!=]|\.\w)", re.IGNORECASE)
+# What stands before a level: times, processes, threads, loggers and hosts, but no prose.
+_HEADER = re.compile(
+    r"(?:\s*(?:\S*\d\S*|[\[(<|]\S*|\S*[\]),:;|>-]|\w+(?:[./@]|::)\S*|[AP]M|UTC|GMT"
+    r"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*)(?=\s|$))*\s*"
 )
-_NGINX_LEVEL = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?P<level>[a-z]+)\] (?:\d+#\d+: )?(?:\*\d+ )?")
+_TIME = re.compile(r"\d\d:\d\d")
+_ENDS_LEVEL = re.compile(r"\s*[\]:|>)]|\s+-+\s|/\w|$")
+_AFTER_LEVEL = re.compile(r"(?:/[\w-]+)?[\s:|>)\]-]*")
+_LOOKED_AT = 160  # characters that may hold a level
 _LOGFMT_LEVEL = re.compile(rf"(?:^|\s)(?:level|lvl|severity)=\"?(?P<level>{_WORD})\"?(?=\s|$)", re.IGNORECASE)
 _LOGFMT_MESSAGE = re.compile(r"(?:^|\s)(?:msg|message|err|error)=(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>\S+))")
 _GLOG_LEVEL = re.compile(r"^(?P<level>[EWIF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ (?P<place>[\w./-]+):\d+\] ")
+_SYSLOG_LEVEL = re.compile(r"^<(?P<level>[0-7])>")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# Without a level, and yet no doubt.
+_LAST_WORDS = re.compile(
+    r"^(?:PHP (?:Fatal|Parse) error: |Fatal Python error: |Unhandled exception|Uncaught \w*(?:Error|Exception)"
+    r"|thread '[^']*' (?:\(\d+\) )?panicked at |npm ERR! |Segmentation fault|core dumped)"
+)
 _LONGEST_JSON = 256 * 1024
 
 
@@ -66,7 +95,9 @@ def read(text: str) -> Line:
 
 
 def _structured(fields: dict[str, Any]) -> Line:
-    flat = {name.lower(): value for name, value in fields.items()}
+    flat = {_SERILOG.get(name, name.lower().lstrip("@")): value for name, value in fields.items()}
+    if isinstance(record := flat.get("record"), dict):  # loguru's
+        flat |= {str(name).lower(): value for name, value in record.items()}
     for name in _NESTED:
         inner = flat.get(name)
         if isinstance(inner, dict):
@@ -75,13 +106,21 @@ def _structured(fields: dict[str, Any]) -> Line:
     message = next((value for name in _MESSAGE_KEYS if isinstance(value := flat.get(name), str) and value), "")
     nested = next((value for name in _NESTED if isinstance(value := flat.get(f"{name}.message"), str)), "")
     return Line(
-        is_error=_is_error(next((flat[name] for name in _LEVEL_KEYS if flat.get(name) is not None), None)),
+        is_error=_level_of(flat),
         message=message or nested or json.dumps(fields, ensure_ascii=False, default=str),
         logger=str(flat.get("logger") or flat.get("name") or ""),
         stack=stack,
         tag=_name(flat.get("tag")),
         whole=True,
     )
+
+
+def _level_of(flat: dict[str, Any]) -> bool | None:
+    said = (_is_error(flat[name]) for name in _LEVEL_KEYS if flat.get(name) is not None)
+    if (found := next((level for level in said if level is not None), None)) is not None:
+        return found
+    number = flat.get("severity_number", flat.get("severitynumber"))  # OpenTelemetry's: 17 to 24
+    return number >= 17 if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _stack(flat: dict[str, Any], name: str) -> str:
@@ -98,7 +137,16 @@ def _name(value: object) -> str:
     return value if isinstance(value, str) and value.isprintable() and len(value) <= 200 else ""
 
 
+# pino and bunyan count from 10 (trace) to 60 (fatal), Python's logging to 50, syslog from 0 (worst) to 7.
+def _number_is_error(level: float) -> bool | None:
+    if 0 <= level < 8:
+        return level <= 3
+    return level >= 40 if 10 <= level <= 60 else None
+
+
 def _is_error(level: object) -> bool | None:
+    if isinstance(level, dict):
+        level = level.get("name")
     if isinstance(level, bool) or level is None:
         return None
     if isinstance(level, int | float):
@@ -110,19 +158,27 @@ def _is_error(level: object) -> bool | None:
 
 
 def _plain(text: str) -> Line:
+    text = _COLOURS.sub("", text)
+    if found := _SYSLOG_LEVEL.match(text):
+        return Line(int(found["level"]) <= 3, text[found.end() :])
     if found := _GLOG_LEVEL.match(text):
         return Line(_LETTERS[found["level"].lower()], text[found.end() :], logger=found["place"])
     if found := _LOGFMT_LEVEL.search(text[:500]):
         said = _LOGFMT_MESSAGE.search(text)
         message = (said["quoted"] or said["bare"] or "").replace('\\"', '"') if said else text
         return Line(_is_error(found["level"]), message or text)
-    if found := _NGINX_LEVEL.match(text):
-        return Line(_is_error(found["level"]), text[found.end() :] or text)
-    if (found := _TEXT_LEVEL.match(text)) and _is_level(found):
-        return Line(_is_error(found["level"]), text[found.end() :] or text)
+    if _LAST_WORDS.match(text):
+        return Line(is_error=True, message=text)
+    for found in _LEVEL.finditer(text, 0, _LOOKED_AT):
+        before, after = text[: found.start()], text[found.end() :]
+        if not _HEADER.fullmatch(before):
+            break
+        if _is_level(found["level"], before, after):
+            rest = _AFTER_LEVEL.match(after)
+            return Line(_is_error(found["level"]), (after[rest.end() :] if rest else after) or text)
     return Line(None, text)
 
 
-def _is_level(found: re.Match[str]) -> bool:
+def _is_level(word: str, before: str, after: str) -> bool:
     """Tell a level from a sentence that begins with the word: "error handler registered" is no error."""
-    return bool(found["open"] or found["after"].strip() or found["level"].isupper() or found["before"].strip())
+    return word.isupper() or bool(_ENDS_LEVEL.match(after)) or bool(_TIME.search(before))

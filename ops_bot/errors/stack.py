@@ -22,12 +22,13 @@ _CHAIN = (
 )
 _GROUP_MARGIN = re.compile(r"^\s*(?:[|+]\s?|\+-[-+ ]*$)")
 _AT_FRAME = re.compile(
-    r"^\s+at (?:async )?(?:(?P<function>[^\s(][^(]*?)\s*\()?(?P<file>[^()]*?)(?::\d+){0,2}\)?(?:\s+~?\[.*\])?$"
+    r"^\s+at (?:async )?(?:(?P<function>[^\s(][^(]*?)\s*\()?(?P<file>[^()]*?)(?::\d+){0,2}\)?(?:\s+~?\[.*\]| in .+)?$"
 )
 _AT_MORE = re.compile(r"^\s+\.\.\. \d+ (more|common frames omitted|lines matching)")
 _CAUSED_BY = re.compile(r"^\s*(?:Caused by|Suppressed): (?P<rest>.+)$")
 _AT_HEAD = re.compile(
-    r'^(?:Exception in thread "[^"]*" |Uncaught )?(?P<type>[A-Za-z_][\w.$]*(?:Error|Exception|Throwable))'
+    r'^(?:Exception in thread "[^"]*" |Uncaught |Unhandled exception\. )?'
+    r"(?P<type>[A-Za-z_][\w.$]*(?:Error|Exception|Throwable))"
     r"(?: \[[^\]]+\])?(?::\s(?P<message>.*))?$"
 )
 _GO_START = re.compile(r"^(?:panic|fatal error): (?P<message>.*)$")

@@ -1,6 +1,7 @@
 """Which lines say that they are errors, in the formats that services log in."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -42,15 +43,43 @@ LINES = [
     ("2026-11-21 12:00:00.123 UTC [42] ERROR:  relation does not exist", True, "relation does not exist"),
     ("2026-11-21 12:00:00.123 UTC [42] LOG:  checkpoint complete", False, "checkpoint complete"),
     ("FATAL:  password authentication failed", True, "password authentication failed"),
-    ("2026/11/21 12:00:00 [error] 7#7: *1 connect() failed", True, "connect() failed"),
-    ("2026/11/21 12:00:00 [warn] 7#7: *1 slow", False, "slow"),
+    ("2026/11/21 12:00:00 [error] 7#7: *1 connect() failed", True, "7#7: *1 connect() failed"),
+    ("2026/11/21 12:00:00 [warn] 7#7: *1 slow", False, "7#7: *1 slow"),
     ("E1121 12:00:00.123456       7 main.go:42] no", True, "no"),
     ("I1121 12:00:00.123456       7 main.go:42] no", False, "no"),
     ('time="2026-11-21T12:00:00Z" level=error msg="no such thing" id=7', True, "no such thing"),
     ("level=info msg=yes", False, "yes"),
     ("INFO:     Started server process [7]", False, "Started server process [7]"),
     ("WARNING:  error rate is high", False, "error rate is high"),
-    # Sentences that begin like a level, and are none.
+    ("[2026-11-21 12:00:00 +0000] [7] [ERROR] no", True, "no"),
+    ("[2026-11-21 12:00:00,123: ERROR/MainProcess] no", True, "no"),
+    ("E, [2026-11-21T12:00:00.123456 #7] ERROR -- : no", True, "no"),
+    ("12:00:00.123 [http-nio-8080-exec-1] ERROR c.e.Foo - no", True, "c.e.Foo - no"),
+    ("2026-11-21 12:00:00.123 | ERROR    | app.pages:lesson:41 - no", True, "app.pages:lesson:41 - no"),
+    ("2026-11-21 12:00:00 [error    ] no   key=1", True, "no   key=1"),
+    ("2026-11-21 12:00:00 [info     ] an error   key=1", False, "an error   key=1"),
+    ("2026-11-21 12:00:00.123 UTC [42] web@web ERROR:  no", True, "no"),
+    ("[Sat Nov 21 12:00:00.123 2026] [core:error] [pid 7] no", True, "[pid 7] no"),
+    ("Nov 21 12:00:00 web1 app[7]: ERROR no", True, "no"),
+    ("12:00PM ERR no", True, "no"),
+    ("\x1b[31mERROR\x1b[0m: no", True, "no"),
+    ("<3>no", True, "no"),
+    ("<6>yes", False, "yes"),
+    ("fail: Microsoft.AspNetCore.Server[13]", True, "Microsoft.AspNetCore.Server[13]"),
+    ("thread 'main' panicked at src/main.rs:4:5:", True, "thread 'main' panicked at src/main.rs:4:5:"),
+    ("PHP Fatal error:  no", True, "PHP Fatal error:  no"),
+    ('{"@level": "error", "@message": "no"}', True, "no"),
+    ('{"@l": "Error", "@mt": "no {x}"}', True, "no {x}"),
+    ('{"severityText": "ERROR", "body": "no"}', True, "no"),
+    ('{"severityNumber": 17, "body": "no"}', True, "no"),
+    ('{"severity_number": 9, "body": "yes"}', False, "yes"),
+    ('{"text": "all", "record": {"level": {"name": "ERROR"}, "message": "no"}}', True, "no"),
+    # A logger of that name, an address, and sentences that begin like a level.
+    ("12:00:00 uvicorn.error INFO Started", False, "Started"),
+    ('10.0.0.1 - - [21/Nov/2026:12:00:00 +0000] "GET /error HTTP/1.1" 404', None, None),
+    ("12:00:00 somebody reported an ERROR: no", None, None),
+    ("3 errors, error 3 of them", None, None),
+    ("error=none", None, None),
     ("error handler registered", None, "error handler registered"),
     ("Errors were found", None, "Errors were found"),
     ("information is power", None, "information is power"),
@@ -63,9 +92,18 @@ LINES = [
 
 
 @pytest.mark.parametrize(("line", "is_error", "message"), LINES)
-def test_levels(line: str, is_error: bool | None, message: str) -> None:
+def test_levels(line: str, is_error: bool | None, message: str | None) -> None:
     found = read(line)
-    assert (found.is_error, found.message) == (is_error, message)
+    assert (found.is_error, found.message) == (is_error, line if message is None else message)
+
+
+@pytest.mark.parametrize(
+    "unit", ["1", "1 ", "[", "[1 ", "error ", "1 error ", "a.", "ERR!", "level=", "\x1b[0m", 'msg="\\']
+)
+def test_no_line_makes_it_slow(unit: str) -> None:
+    start = time.process_time()
+    read(unit * 20_000)
+    assert time.process_time() - start < 0.2
 
 
 @pytest.mark.parametrize(

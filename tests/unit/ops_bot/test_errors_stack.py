@@ -64,6 +64,11 @@ Caused by: java.sql.SQLException: connection closed
 \tat com.example.Store.get(Store.java:9)
 \t... 3 more"""
 
+DOTNET = """\
+Unhandled exception. System.InvalidOperationException: no lesson
+   at App.Pages.Lesson(String slug) in /srv/app/Pages.cs:line 41
+   at App.Program.Main()"""
+
 GO = """\
 panic: runtime error: index out of range [3] with length 3
 
@@ -102,6 +107,10 @@ ALL = {
             ("java.lang.IllegalStateException", "no lesson", ["com.example.Pages.lesson"]),
             ("java.sql.SQLException", "connection closed", ["com.example.Store.get"]),
         ],
+    ),
+    "dotnet": (
+        DOTNET,
+        [("System.InvalidOperationException", "no lesson", ["App.Program.Main", "App.Pages.Lesson"])],
     ),
     "go": (GO, [("panic", "runtime error: index out of range [3] with length 3", ["main.main", "main.lesson"])]),
 }
