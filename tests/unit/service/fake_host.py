@@ -74,6 +74,7 @@ class FakeHost(Host):
         self.dead = False
         self.watch: Callable[[FakeHost], None] | None = None
         self.locks: set[str] = set()
+        self.waited_for = True  # by the control node, for what this process prints
         self.repeated: tuple[Callable[[], bool], float, float] | None = None
         # The engine.
         self.engine_answers = True
@@ -300,6 +301,9 @@ class FakeHost(Host):
         self.repeated = (action, every_seconds, self.time + every_seconds)
         yield
         self.repeated = None
+
+    def is_waited_for(self) -> bool:
+        return self.waited_for
 
     def clock(self) -> float:
         self._effect("clock")

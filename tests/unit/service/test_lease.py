@@ -174,3 +174,12 @@ def test_a_lease_that_was_lost_is_not_renewed(host: FakeHost) -> None:
         host.pass_time(50)
         assert until_of(host) == until
     assert lease(host, "bob").is_mine()
+
+
+def test_it_is_not_renewed_for_a_control_node_that_is_gone(host: FakeHost) -> None:
+    mine = lease(host, "ann")
+    mine.confirm()
+    with mine:
+        host.waited_for = False
+        host.pass_time(60)
+        assert lease(host, "bob").holder() is None

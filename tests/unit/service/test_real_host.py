@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import functools
 import http.server
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -156,6 +159,27 @@ def test_background_work_that_says_no_is_over(host: Host) -> None:
     with host.meanwhile(action, 0.005):
         time.sleep(0.05)
     assert len(done) == 1
+
+
+def test_a_process_knows_whether_anybody_still_waits_for_what_it_prints() -> None:
+    code = "import sys; from tagboat.host import Host; sys.stdin.readline(); sys.exit(Host().is_waited_for())"
+    process = functools.partial(
+        subprocess.Popen,
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(hosts.__file__).resolve().parents[1])},
+    )
+    with process() as listened_to:
+        assert listened_to.stdin
+        listened_to.stdin.close()
+        assert listened_to.wait(timeout=30) == 1
+    with process() as deserted:
+        assert deserted.stdin
+        assert deserted.stdout
+        deserted.stdout.close()
+        deserted.stdin.close()
+        assert deserted.wait(timeout=30) == 0
 
 
 def test_the_clock_is_uptime(host: Host) -> None:

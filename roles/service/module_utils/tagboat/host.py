@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import http.client
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -167,6 +168,12 @@ class Host:
         finally:
             stop.set()
             thread.join()
+
+    def is_waited_for(self) -> bool:
+        """Tell whether somebody still waits for what this process prints; when its connection ends, nobody does."""
+        poll = select.poll()
+        poll.register(1, 0)  # no event is asked for: that the reader is gone is told all the same
+        return not any(event & select.POLLERR for _, event in poll.poll(0))
 
     def clock(self) -> float:
         """Seconds since this host booted: unlike the time of day, nobody sets it."""

@@ -87,9 +87,13 @@ class Lease:
             return None
 
     def __enter__(self) -> Lease:
-        """Renew the lease for as long as this process works under it."""
-        self._work.enter_context(self._host.meanwhile(lambda: self._claim(confirmed=False) is None, SECONDS / 3))
+        """Renew the lease for as long as this process works under it, and its rollout waits for that."""
+        self._work.enter_context(self._host.meanwhile(self._renew, SECONDS / 3))
         return self
+
+    def _renew(self) -> bool:
+        # A pull may take a quarter of an hour: when its control node is gone, nobody should have to wait for it.
+        return self._host.is_waited_for() and self._claim(confirmed=False) is None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

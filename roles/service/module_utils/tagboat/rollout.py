@@ -310,7 +310,7 @@ class Rollout:
         A broken connection may have left this very rollout at work here, in another process: wait until it is done.
         """
         self.lease.confirm()
-        with self._alone(), self.lease:
+        with self.lease, self._alone():
             yield
 
     @contextlib.contextmanager
