@@ -202,24 +202,29 @@ def lanes(
         for kind in (*ROLLOUTS, Kind.ERROR)
     ]
     found = newest(ledger, asks)
-    return [
-        Lane(
-            place.environment,
-            place.service,
-            sorted(found[3 * number] + found[3 * number + 1], key=lambda story: story.last_at),
-            [story for story in builds if story.image in place.images or story.service == place.service],
-            found[3 * number + 2],
-            [story for story in freezes if story.environment == place.environment],
-            _live_before(place, since),
+    drawn = []
+    for number, place in enumerate(running):
+        rollouts = sorted(found[3 * number] + found[3 * number + 1], key=lambda story: story.last_at)
+        drawn.append(
+            Lane(
+                place.environment,
+                place.service,
+                rollouts,
+                [story for story in builds if story.image in place.images or story.service == place.service],
+                found[3 * number + 2],
+                [story for story in freezes if story.environment == place.environment],
+                _live_before(place, rollouts, since),
+            )
         )
-        for number, place in enumerate(running)
-    ]
+    return drawn
 
 
-def _live_before(place: Running, since: datetime) -> str:
+def _live_before(place: Running, rollouts: list[Story], since: datetime) -> str:
+    """The tag that was live when the span began: what its first rollout came from, else what was brought before it."""
+    if rollouts and rollouts[0].from_tag:
+        return rollouts[0].from_tag
     older = [story for story in place.rollouts if story.last_at < since and story.state == State.FINISHED]
-    # Without one, the oldest that is known says what it came from.
-    return older[0].tag if older else place.rollouts[-1].from_tag if place.rollouts else ""
+    return older[0].tag if older else ""
 
 
 def version(ledger: Ledger, sinks: Sequence[SinkHealth]) -> str:

@@ -347,6 +347,12 @@ def test_the_timeline_shows_which_release_was_live_when() -> None:
     ]
 
 
+def test_each_lane_begins_with_the_release_that_was_live_then(busy: Ledger) -> None:
+    lanes = page(busy).split('class="name"')[1:]
+    live = [re.findall(r"<title>(v\d+) was live</title>", lane) for lane in lanes]
+    assert live == [["v14", "v15"], ["v61", "v62", "v63", "v65", "v63"], ["v14"], ["v61", "v62", "v63"]]
+
+
 def test_marks_too_near_to_tell_apart_are_one_with_a_count() -> None:
     since = NOW - timedelta(days=30)
     drawn = timeline.draw(lane(*(deploy(number / 60, f"v{number}") for number in range(30, 0, -1))), since, NOW)
