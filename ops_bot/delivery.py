@@ -214,7 +214,7 @@ class Sender:
                 self._ledger.settle(delivery, delivery.shown, ref)
             case Retry(error, after, alone=True):
                 self._ledger.retry(delivery, now + timedelta(seconds=after or alone), error)
-                if (now - delivery.waiting_since).total_seconds() > ODD_SECONDS:
+                if after is None and (now - delivery.waiting_since).total_seconds() > ODD_SECONDS:
                     self._complain(delivery, error, now, for_good=False)
             case Retry(error, after):
                 self._ledger.retry(delivery, now + timedelta(seconds=own), error)

@@ -14,7 +14,7 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.web import SlackResponse
 
-from ops_bot.events import Story
+from ops_bot.events import State, Story
 from ops_bot.ledger import Delivery
 from ops_bot.messages import Message, catch_up, plain, render, reply
 from ops_bot.settings import Settings
@@ -67,17 +67,17 @@ class Slack:
 
     def deliver(self, job: Job, now: datetime) -> Outcome:
         """Edit the message of `job.delivery`, or post it."""
-        self._pace(job.delivery).take(now)
         if job.delivery.ref and "ts" in job.delivery.ref:
+            self._edits.take(now)
             return self._edit(job, job.delivery.ref, now)
         state = reply_state(job.delivery.key, job.delivery.correlation)
-        head = job.parent.ref if job.parent else None
+        head = job.parent.ref if job.parent and state is not None else None
         if state is not None and head is None and job.parent and job.parent.pending:
             return Retry("the message it belongs under comes first", after_seconds=1, alone=True)
-        if state is not None and head and head.get("lane") == job.delivery.lane and head.get("state") == state:
-            # The message itself was posted in this state just now, and loudly: nobody needs to read it twice.
-            return Sent({"covered_by": head["ts"]})
-        return self._post(job, head if state is not None else None, now)
+        if state is not None and _needs_no_reply(job, head, state):
+            return Sent({"covered_by": head["ts"] if head else None})
+        self._pace(job.delivery).take(now)
+        return self._post(job, head, now)
 
     def reconcile(self, job: Job, now: datetime) -> Found | Absent | Failure:
         """Look in the channel (and in the thread, for a reply) whether the message of `job.delivery` is there."""
@@ -212,6 +212,12 @@ class Slack:
     ) -> Found | Absent | Failure:
         looked = find(source, where, job.delivery.key, since, now)
         return Found(looked.ref | {"lane": job.delivery.lane}) if isinstance(looked, Found) else looked
+
+
+def _needs_no_reply(job: Job, head: dict[str, Any] | None, state: State) -> bool:
+    """Whether the message above, `head`, says it: it was posted in that state, and heard; or it is over meanwhile."""
+    heard = head is not None and head.get("lane") == job.delivery.lane and head.get("state") == state
+    return heard or job.story.state in (State.FINISHED, State.RESOLVED)
 
 
 def _refused(answer: No | Failure) -> Failure:

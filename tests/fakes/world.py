@@ -181,7 +181,7 @@ class World:
             for state in {event.state for event in self.ledger.events(story.correlation)} & LOUD:
                 key = f"{story.correlation}#{state}"
                 told = {one.key: one for one in self.ledger.deliveries("slack", story.correlation)}
-                if not (told[key].ref or {}).get("covered_by"):
+                if "covered_by" not in (told[key].ref or {}):
                     wanted[key] += 1
         return wanted
 

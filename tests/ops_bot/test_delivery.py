@@ -89,6 +89,7 @@ def test_after_an_outage_one_summary_and_one_final_state_each(world: World) -> N
     assert Counter(message.key for message in seen).most_common(1)[0][1] == 1
     deploys = [message for message in seen if message.key.startswith("deploy:")]
     assert {message.state for message in deploys} == {"finished", "failed"}
+    assert len(world.alerts()) == 1, "and the bot says one thing about itself"
     assert all(message.edits == 0 for message in deploys), "older states were not sent first"
     newest_first = [float(message.ts) for message in sorted(deploys, key=lambda m: m.key, reverse=True)]
     assert newest_first[1:] == sorted(newest_first[1:])

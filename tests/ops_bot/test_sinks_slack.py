@@ -401,6 +401,19 @@ def test_a_failure_that_is_the_first_message_is_said_once(world: World) -> None:
     world.assert_told()
 
 
+def test_what_is_over_when_it_can_be_said_is_not_said_aloud(world: World) -> None:
+    world.tell()
+    world.run(5)
+    world.slack.outage = lambda _: status(503)
+    world.tell(state=State.LOST, sequence=1)
+    world.run(HOUR)
+    world.tell(state=State.FINISHED, sequence=2)
+    world.slack.heal()
+    world.catch_up()
+    assert [seen.state for seen in world.slack.seen() if seen.key.startswith("deploy:1")] == ["finished"]
+    world.assert_told()
+
+
 def test_a_failure_whose_message_was_deleted_is_still_said(world: World) -> None:
     world.tell()
     world.run(5)
