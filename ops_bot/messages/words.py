@@ -12,6 +12,9 @@ ROLLOUTS = frozenset({Kind.DEPLOY, Kind.ROLLBACK})
 # An error group in one of these needs a look; an ongoing one had its turn.
 LOUD_ERRORS = frozenset({State.NEW, State.REGRESSED, State.ESCALATING})
 
+# Within this of a deploy, an error that is new or back is taken for the deploy's: going back is what helps.
+BLAMED_SECONDS = 3600
+
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LISTED = 6  # names in one sentence; more are counted
 
@@ -155,10 +158,11 @@ def next_command(story: Story) -> str:  # noqa: PLR0911  (one return a case)
     if not story.service:
         return ""
     if story.kind == Kind.ERROR:
-        fresh = story.state in LOUD_ERRORS and story.seconds_after_deploy is not None
-        return (
-            make("rollback" if fresh else "logs", story, SERVICE=story.service) if story.state != State.RESOLVED else ""
-        )
+        if story.state == State.RESOLVED:
+            return ""
+        after = story.seconds_after_deploy
+        blamed = story.state in LOUD_ERRORS and after is not None and after <= BLAMED_SECONDS
+        return make("rollback" if blamed else "logs", story, SERVICE=story.service)
     if story.kind not in ROLLOUTS or story.state in (State.STARTED, State.PROGRESS):
         return ""
     if story.state == State.FINISHED:

@@ -194,6 +194,24 @@ def test_an_error_after_a_good_deploy_changes_what_its_message_says_first() -> N
     assert "Nothing to do" in said(told(**done, errors=[resolved]))
 
 
+@pytest.mark.parametrize(
+    ("state", "seconds_after", "command"),
+    [
+        (State.NEW, 240, "Roll back: make rollback ENV=production SERVICE=web"),
+        (State.REGRESSED, 3600, "Roll back: make rollback ENV=production SERVICE=web"),
+        (State.NEW, 3601, "Next: make logs ENV=production SERVICE=web"),
+        (State.NEW, None, "Next: make logs ENV=production SERVICE=web"),
+        (State.ONGOING, 240, "Next: make logs ENV=production SERVICE=web"),
+        (State.RESOLVED, 240, "Nothing to do."),
+    ],
+)
+def test_a_rollback_is_advised_for_errors_that_came_with_a_deploy(
+    state: State, seconds_after: float | None, command: str
+) -> None:
+    error = told(kind=Kind.ERROR, state=state, title="KeyError: 'move'", seconds_after_deploy=seconds_after)
+    assert said(error).endswith(command)
+
+
 @pytest.mark.parametrize("name", ["web; rm -rf /", "$(reboot)", "web\nx", "--help", "`id`", "web tag"])
 def test_no_command_is_made_of_a_name_that_is_not_safe_to_paste(name: str) -> None:
     assert "make " not in said(told(service=name))
