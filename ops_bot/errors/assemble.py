@@ -134,5 +134,6 @@ def _occurrence(where: Entry | Pending, tag: str, line: Line, sample: str) -> Oc
     if failures := stack.parse(line.stack or line.message):
         identity, title, culprit = by_stack(failures)
     else:
-        identity, title = by_message(line.message, line.logger)
+        facts = [(name, _safe(value)) for name, value in line.facts]
+        identity, title = by_message(line.message, line.logger, facts)
     return Occurrence(where.at, where.host, where.service, identity, title, culprit, tag, sample)

@@ -54,9 +54,21 @@ def by_stack(failures: Sequence[Failure]) -> tuple[tuple[str, ...], str, str]:
     return tuple(identity), short(title), _place(frames[-1]) if frames else ""
 
 
-def by_message(message: str, logger: str = "") -> tuple[tuple[str, ...], str]:
-    """Return (identity, title) of a message without a stack."""
-    return ("message", logger, parameterise(message)), short(message)
+# Facts that differ from one occurrence to the next of the same mistake.
+_WHERE = ("method", "path")
+_STATUS = ("status", "status_code", "code")
+
+
+def by_message(message: str, logger: str = "", facts: Sequence[tuple[str, str]] = ()) -> tuple[tuple[str, ...], str]:
+    """Return (identity, title) of a message without a stack, and the facts logged with it."""
+    told = short(message)
+    if facts:
+        told = short(f"{told} ({', '.join(f'{name} {value}' for name, value in facts)})")
+    # 503 is another trouble than 500: a status is a name, not a number.
+    kept = [
+        f"{name}={value if name in _STATUS else parameterise(value)}" for name, value in facts if name not in _WHERE
+    ]
+    return ("message", logger, parameterise(message), *kept), told
 
 
 def _place(frame: Frame) -> str:

@@ -6,6 +6,7 @@ it was written to standard error says nothing, most programs write everything th
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ _MESSAGE_KEYS = (
 )
 _STACK_KEYS = ("exception", "exc_info", "stack_trace", "stacktrace", "stack", "traceback", "error", "err")
 _SERILOG = {"@l": "level", "@m": "message", "@mt": "messagetemplate", "@x": "exception"}
+_FACTS = ("method", "path", "status", "status_code", "code", "reason", "error", "err")
 _NESTED = ("error", "err", "exception", "exc_info", "log")
 
 _ERRORS = {
@@ -78,6 +80,7 @@ class Line:
     logger: str = ""
     stack: str = ""  # a traceback that the line carries
     tag: str = ""
+    facts: tuple[tuple[str, str], ...] = ()  # fields that say what "request failed" does not: a path, a status
     whole: bool = False  # structured: no further line belongs to it
 
 
@@ -111,8 +114,18 @@ def _structured(fields: dict[str, Any]) -> Line:
         logger=str(flat.get("logger") or flat.get("name") or ""),
         stack=stack,
         tag=_name(flat.get("tag")),
+        facts=tuple(_facts(flat, message or nested)),
         whole=True,
     )
+
+
+def _facts(flat: dict[str, Any], message: str) -> Iterator[tuple[str, str]]:
+    for name in _FACTS:
+        value = flat.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            text = " ".join(str(value).split())[:80]
+            if text and text not in message:
+                yield name, text
 
 
 def _level_of(flat: dict[str, Any]) -> bool | None:

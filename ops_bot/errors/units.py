@@ -22,6 +22,7 @@ _SAME_KILL = timedelta(seconds=10)  # the kernel and systemd both tell of one
 
 _SLOT = re.compile(r"^(?P<service>.+)@(?P<slot>[ab])\.service$")
 _SCOPE = re.compile(r"^docker-(?P<id>[0-9a-f]{12})[0-9a-f]*\.scope$")
+_NAMES = re.compile(r"^(?:[0-9a-f]{64})?$")  # what these commands print when all is well, beside the slot's name
 _KILL_CONTEXT = re.compile(r"^oom-kill:.*?task_memcg=\S*?docker[-/](?P<id>[0-9a-f]{12})")
 _KILLED = re.compile(r"Killed process \d+ \((?P<program>[^)]*)\)")
 # The uploader fails whenever the collecting host is away, and once that can be read here, it works again. A container's
@@ -84,9 +85,8 @@ class Units:
         if entry.message_id and entry.about_unit:
             place = _SLOT.match(entry.about_unit)
             return self._slot_moved(entry, *place.groups()) if place else _unit_failed(entry)
-        if (place := _SLOT.match(entry.unit)) and entry.program == "docker" and entry.message.isdigit():
-            # The unit of a slot is a `docker wait`, which prints how the container ended.
-            self._slot(entry.host, *place.groups()).code = entry.message
+        if place := _SLOT.match(entry.unit):
+            self._commanded(entry, *place.groups())
             return None
         # Of what runs beside the services only what calls itself critical: sshd alone has errors all day long.
         return _critical(entry) if entry.priority <= 2 and entry.unit and entry.message else None
@@ -94,6 +94,14 @@ class Units:
     def _slot(self, host: str, service: str, slot: str) -> Slot:
         key = f"{host}/{service}-{slot}"
         return self._slots.put(key, self._slots.get(key) or Slot())
+
+    def _commanded(self, entry: Entry, service: str, name: str) -> None:
+        """Take note of what the commands of a slot's unit say: `docker run`, then `docker wait`."""
+        slot = self._slot(entry.host, service, name)
+        if entry.program == "docker" and entry.message.isdigit():
+            slot.code = entry.message  # how the container ended
+        elif not _NAMES.match(entry.message) and entry.message != f"{service}-{name}":
+            slot.words, slot.words_at = short(scrub(entry.message)), entry.at
 
     def _slot_moved(self, entry: Entry, service: str, name: str) -> Occurrence | None:
         slot = self._slot(entry.host, service, name)
@@ -104,12 +112,14 @@ class Units:
             return None
         recent = slot.words_at is not None and entry.at - slot.words_at <= _LAST_WORDS
         words = slot.words if recent else ""
-        how = {"": "ended", "0": "ended by itself", "137": "was killed (137: out of memory, or by hand)"}.get(
-            slot.code, f"ended with {slot.code}"
-        )
+        how = {
+            "": "ended and was started again",
+            "0": "ended by itself and was started again",
+            "137": "was killed (137: out of memory, or by hand) and was started again",
+        }.get(slot.code, f"ended with {slot.code} and was started again")
         if slot.result and not slot.code:
-            how = f"could not be started ({slot.result})"
-        title = short(f"{service} {how} and was started again" + (f": {words}" if words else ""))
+            how = f"cannot be started ({slot.result})"
+        title = short(f"{service} {how}" + (f": {words}" if words else ""))
         identity = ("restart", slot.code, slot.result, parameterise(words))
         known = self._containers.get(f"{entry.host}/{service}-{name}")
         slot.code = slot.result = slot.words = ""

@@ -42,6 +42,14 @@ def test_a_structured_error(journal: Journal) -> None:
     assert found.culprit == "app"
 
 
+def test_what_an_access_log_calls_an_error_says_what_was_asked(journal: Journal) -> None:
+    asked = [("/lessons/81", 500), ("/lessons/82", 500), ("/lessons/81", 503)]
+    lines = [journal.structured("error", "request", method="GET", path=path, status=code) for path, code in asked]
+    one, two, other = errors(journal, lines)
+    assert one.title == "request (method GET, path /lessons/81, status 500)"
+    assert one.identity == two.identity != other.identity
+
+
 def test_a_structured_error_with_its_traceback(journal: Journal) -> None:
     (found,) = errors(journal, [journal.structured("error", "request failed", exception=traceback())])
     assert (found.title, found.culprit) == ("ValueError: no such lesson: tides", "app/pages.py in render")
@@ -167,9 +175,10 @@ def test_old_words_are_not_the_last_ones(journal: Journal) -> None:
 
 
 def test_a_container_that_cannot_be_started(journal: Journal) -> None:
+    said = journal.entry("docker: no such image", _SYSTEMD_UNIT="web@a.service", SYSLOG_IDENTIFIER="sh")
     failed = journal.systemd("web@a.service", units.UNIT_FAILED, "Failed with result", UNIT_RESULT="exit-code")
-    lines = [failed, journal.systemd("web@a.service", units.RESTART_SCHEDULED)]
-    assert titles(journal, lines) == ["web could not be started (exit-code) and was started again"]
+    lines = [said, failed, journal.systemd("web@a.service", units.RESTART_SCHEDULED)]
+    assert titles(journal, lines) == ["web cannot be started (exit-code): docker: no such image"]
 
 
 def test_a_rollout_over_an_old_container_is_no_error(journal: Journal) -> None:
