@@ -19,7 +19,7 @@ if [ "${1:-}" = --one ]; then
 fi
 
 # The longest first, so that no core waits for the last one.
-[ $# -gt 0 ] || set -- service builder balancer common docker edge haproxy registry postgres redis journal certificate lab
+[ $# -gt 0 ] || set -- service builder balancer common docker edge haproxy registry postgres redis journal ops_bot certificate lab
 
 # What a broken run left, of this checkout (the folder is the first thing made and the last that goes) or of another.
 clean() {

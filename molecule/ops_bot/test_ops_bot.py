@@ -9,7 +9,11 @@ import pytest
 DOCKER = """#!/bin/sh
 case "$1" in
 ps) echo 0123abc ;;
-exec) shift; case "$*" in *"ops-bot status"*) echo "it runs" ;; *"ops-bot backup"*) echo ledger >/tmp/backup.db ;; esac ;;
+exec)
+    case "$*" in
+    *"ops-bot status"*) echo "it runs" ;;
+    *"ops-bot backup"*) echo ledger >/tmp/backup.db ;;
+    esac ;;
 cp) cp /tmp/backup.db "$3" ;;
 esac
 """
