@@ -60,6 +60,7 @@ class Follower:
         self._owner = f"errors-{uuid4().hex}"
         self._entries: dict[str, int] = {}  # how many a file had when all of it had been read
         self._rested_at: datetime | None = None
+        self._stop: Stop | None = None
         self._trouble = Trouble(ledger, self._environment)
         with ledger.write() as connection:
             store.create(connection)
@@ -166,6 +167,8 @@ class Follower:
                 for lines in read(journal.path, cursor, AT_ONCE):
                     self.feed(journal.file, lines, journal.base)
                     count += len(lines)
+                    if not self._may_go_on():
+                        return count
             except BrokenJournal as error:
                 if not journal.archived:
                     raise
@@ -174,8 +177,17 @@ class Follower:
         self._entries[journal.file] = journal.entries
         return count
 
+    def _may_go_on(self) -> bool:
+        """After a long absence there is much to read: end when told to, and leave it to nobody else meanwhile."""
+        stop = self._stop
+        return stop is None or (not stop.is_set() and self._leads())
+
+    def _leads(self) -> bool:
+        return self._ledger.lead("errors", self._owner, self._clock(), LEASE_SECONDS)
+
     def run(self, stop: Stop) -> None:
         """Follow until `stop` is set. Of several processes on one ledger, one does."""
+        self._stop = stop
         while not stop.is_set():
             stop.wait(self._step())
         self._ledger.release(self._owner)
@@ -184,7 +196,7 @@ class Follower:
         """Read once; returns the seconds until it is worth doing again."""
         now = self._clock()
         try:
-            if not self._ledger.lead("errors", self._owner, now, LEASE_SECONDS):
+            if not self._leads():
                 return RETRY_SECONDS
             read_lines = self.poll()
             if self._rested_at is None or now - self._rested_at >= _REST_EVERY:

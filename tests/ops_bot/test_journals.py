@@ -16,7 +16,7 @@ from threading import Thread
 import pytest
 from journal_fleet import Fleet, eventually, needs_collector
 
-from ops_bot.errors import store
+from ops_bot.errors import follower, store
 from ops_bot.errors.follower import Follower
 from ops_bot.errors.reader import JournalError, journals
 from ops_bot.events import Kind, State
@@ -144,6 +144,19 @@ def test_a_broken_archive_does_not_stand_in_the_way(fleet: Fleet, ledger: Ledger
     fleet.send(fleet.entry('{"level": "error", "message": "kept"}'))
     assert follower.poll() == 1
     assert totals(ledger) == {"kept": 1}
+
+
+def test_told_to_end_in_the_middle_of_much_to_read_it_ends(
+    fleet: Fleet, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "AT_ONCE", 10)
+    fleet.send(*(fleet.entry('{"level": "error", "message": "no"}') for _ in range(100)))
+    stop = Stop()
+    first = Follower(ledger, Settings(journal_dir=str(fleet.folder)), count=lambda *_: stop.set())
+    first.run(stop)
+    assert totals(ledger) == {"no": 10}
+    Follower(ledger, Settings(journal_dir=str(fleet.folder))).poll()
+    assert totals(ledger) == {"no": 100}
 
 
 def test_a_folder_that_is_not_there_is_said(ledger: Ledger) -> None:
