@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops_bot.events import Event, Kind, State, Story
@@ -154,6 +154,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(header, NOW) == seconds
 
 
+@settings(deadline=None)  # a machine that is busy fails nothing
 @given(st.text())
 def test_retry_after_of_anything_is_a_wait_one_can_live_with(header: str) -> None:
     seconds = retry_after_seconds(header, NOW)
@@ -163,6 +164,7 @@ def test_retry_after_of_anything_is_a_wait_one_can_live_with(header: str) -> Non
 # Paces.
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=60), st.sampled_from([(1.0, 1), (0.75, 5), (20.0, 20)]))
 def test_a_pace_is_kept_over_any_span(pauses: list[float], pace: tuple[float, int]) -> None:
     per_second, burst = pace
@@ -186,6 +188,7 @@ def test_a_clock_set_back_does_not_stop_a_pace() -> None:
     assert bucket.wait_seconds(NOW - timedelta(hours=1)) <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_backoff_grows_to_its_limit(failures: int) -> None:
     assert 1 <= backoff_seconds(failures, 1, 60) <= backoff_seconds(failures + 1, 1, 60) <= 60
@@ -194,6 +197,7 @@ def test_backoff_grows_to_its_limit(failures: int) -> None:
 # Datadog's texts.
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_a_tag_value_is_one_that_datadog_keeps_as_it_is(text: str) -> None:
     value = tag_value(text)
@@ -206,16 +210,19 @@ def test_a_tag_value_is_one_that_datadog_keeps_as_it_is(text: str) -> None:
 NEARLY_THE_SAME = st.text("aA_ :é", max_size=6) | st.text("aA", min_size=155, max_size=165)
 
 
+@settings(deadline=None)
 @given(NEARLY_THE_SAME, NEARLY_THE_SAME)
 def test_different_things_have_different_tags(one: str, other: str) -> None:
     assert (tag_value(one) == tag_value(other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=200))
 def test_an_aggregation_key_fits(correlation: str) -> None:
     assert len(aggregation_key(correlation)) <= AGGREGATION_KEY_MAX
 
 
+@settings(deadline=None)
 @given(
     log=st.text(max_size=6_000),
     reason=st.text(max_size=500),
