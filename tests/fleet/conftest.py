@@ -82,8 +82,8 @@ def good(fleet: Fleet, tags: Tags) -> Iterator[Good]:
         recovers(fleet, live)
     yield Good(live, other=(two - {live}).pop())
     now = tag_everywhere(fleet)
+    recovers(fleet, tags.first if now == tags.second else tags.second)
     assert now in two
-    recovers(fleet, (two - {now}).pop())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
