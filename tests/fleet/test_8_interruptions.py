@@ -12,7 +12,7 @@ from fleet import Fleet
 from load import Visitors
 from story import Tags, assert_serving
 
-POWER_CUT = "the control node loses its power"
+POWER_CUT = "power_cut"  # of the control node
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL] * 3 + [POWER_CUT]
 # Shares of the length of a deploy; the same every time, so that a failure can be looked at again.
 MOMENTS = [round(random.Random(number).uniform(0.1, 1), 2) for number in range(len(ENDS))]  # noqa: S311
@@ -28,7 +28,11 @@ def seconds_of_a_deploy(fleet: Fleet, tags: Tags) -> float:
     return run.seconds
 
 
-@pytest.mark.parametrize(("end", "moment"), zip(ENDS, MOMENTS, strict=True))
+@pytest.mark.parametrize(
+    ("end", "moment"),
+    list(zip(ENDS, MOMENTS, strict=True)),
+    ids=[f"{getattr(end, 'name', end)} at {moment}" for end, moment in zip(ENDS, MOMENTS, strict=True)],
+)
 def test_a_deploy_that_ends_at_any_moment_is_noticed_by_nobody(
     fleet: Fleet, tags: Tags, seconds_of_a_deploy: float, end: signal.Signals | str, moment: float
 ) -> None:
