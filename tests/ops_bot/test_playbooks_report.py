@@ -116,10 +116,12 @@ class Control:
 
 
 def stories_of(team: Team) -> list[Story]:
-    with contextlib.suppress(LedgerError):  # the bot has not made it yet
-        with contextlib.closing(Ledger.open(team.ledger_url, create=False)) as ledger:
-            return [story for story in ledger.stories(limit=10) if story.kind == Kind.DEPLOY]
-    return []
+    try:
+        ledger = Ledger.open(team.ledger_url, create=False)
+    except LedgerError:
+        return []  # the bot has not made it yet
+    with contextlib.closing(ledger):
+        return [story for story in ledger.stories(limit=10) if story.kind == Kind.DEPLOY]
 
 
 def the_story(team: Team) -> Story | None:

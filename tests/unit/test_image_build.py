@@ -238,7 +238,11 @@ def test_an_unknown_parent() -> None:
 
 
 def test_definitions() -> None:
-    given = {"web": None, "base": {"path": "docker/base", "also": ["lib"]}, "far": {"git": "https://example.org/far.git"}}
+    given = {
+        "web": None,
+        "base": {"path": "docker/base", "also": ["lib"]},
+        "far": {"git": "https://example.org/far.git"},
+    }
     assert image_source.check_definitions(given) == {
         "web": {"git": "", "path": "images/web", "also": []},
         "base": {"git": "", "path": "docker/base", "also": ["lib"]},

@@ -34,7 +34,7 @@ def test_defaults() -> None:
         "health": {"path": "/healthz", "ready_seconds": 3, "interval_seconds": 0.2, "deadline_seconds": 30},
         **{"env": {}, "secrets": [], "command": [], "migrate": []},
         **{"memory_mb": 256, "pids": 256, "read_only": True, "overlap": True},
-            **{"reads": [], "groups": [], "balanced": True},
+        **{"reads": [], "groups": [], "balanced": True},
         **{"drain_seconds": 30, "stop_seconds": 10, "standby_seconds": 600, "keep_releases": 5, "rollout": {}},
     }
 
