@@ -42,7 +42,9 @@ class Fleet:
 
     def _environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "LAB_NAME": self.name, "PYTHONUNBUFFERED": "1"}
+        # Ansible's own output, whole: reports want it, and `Run.changed` reads its recap.
+        output = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "PYTHONUNBUFFERED": "1"}
+        return {**os.environ, "PATH": path, "LAB_NAME": self.name, **output}
 
     def start(self, playbook: str, *options: str, **extra: object) -> Going:
         """Begin to run `playbooks/<playbook>.yml` with `-e name=value` for every keyword."""

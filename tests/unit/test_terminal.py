@@ -1,0 +1,79 @@
+"""What a person at the terminal sees of a playbook: changes, failures and how long; Ansible's own output with -v."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOK = """
+- name: Prepare
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - {name: Look, ansible.builtin.set_fact: {seen: 1}}
+    - {name: Write, ansible.builtin.set_fact: {x: 1}, changed_when: true}
+    - {name: Each, ansible.builtin.set_fact: {x: 1}, changed_when: item == 'b', loop: [a, b]}
+    - {name: Leave out, ansible.builtin.set_fact: {x: 1}, when: false}
+    - {name: Break, ansible.builtin.fail: {msg: "web1: no space\\nNext: make prune"}, when: broken is defined}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("playbook")
+    (folder / "play.yml").write_text(PLAYBOOK)
+    (folder / "ansible.cfg").write_text(
+        f"[defaults]\ncallback_plugins = {ROOT}/ops_bot/ansible/callback\nstdout_callback = tagboat\nhome = {folder}\n"
+    )
+    return folder
+
+
+def run(folder: Path, *options: str) -> tuple[int, list[str]]:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "play.yml", *options],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, [re.sub(r"^\[ *[\d.]+ s\]", "[t]", line) for line in done.stdout.splitlines()]
+
+
+def test_changes_only(folder: Path) -> None:
+    code, lines = run(folder)
+    assert code == 0
+    assert lines == [
+        "[t] Prepare",
+        "[t]   localhost changed: Write",
+        "[t]   localhost changed: Each (b)",
+        "[t] 2 changes on localhost",
+    ]
+
+
+def test_a_dry_run_says_would(folder: Path) -> None:
+    _, lines = run(folder, "--check")
+    assert "[t]   localhost would change: Write" in lines
+
+
+def test_a_failure_says_all_of_why_and_the_exit_code_is_right(folder: Path) -> None:
+    code, lines = run(folder, "-e", "broken=1")
+    assert code == 2
+    assert lines[-4:] == [
+        "[t]   localhost FAILED: Break",
+        "    web1: no space",
+        "    Next: make prune",
+        "[t] failed on localhost; 2 changes on localhost",
+    ]
+
+
+def test_with_v_it_is_ansibles_own(folder: Path) -> None:
+    _, lines = run(folder, "-v")
+    assert any(line.startswith("PLAY RECAP") for line in lines)
+    assert any(line.startswith("TASK [Look]") for line in lines)
