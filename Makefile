@@ -60,6 +60,8 @@ lint: dev ## Only the linters
 	sh tests/check.sh lint
 test: dev engine ## Everything, from nothing: check, roles, and the whole story on a fleet of its own
 	sh tests/all.sh
+bench: dev engine ## Measure rollouts beside the same switch by hand, under load [HOSTS=2,8,24] [DELAYS=0,50,100] [RUNS=7]
+	python tests/bench/rollouts.py $(if $(HOSTS),--hosts $(HOSTS)) $(if $(DELAYS),--delays $(DELAYS)) $(if $(RUNS),--runs $(RUNS))
 bench-bot: dev ## Measure the ops bot: what it takes, how fast it tells, a million events; EVENTS=100000 for fewer
 	python tests/bench/bot.py $(if $(EVENTS),--events $(EVENTS))
 docs: dev ## Write the roles' README files anew
@@ -70,4 +72,4 @@ ops dev:
 engine:
 	@requirements/setup.sh ops engine
 
-.PHONY: help demo lab lab-down site build deploy rollback status remove prune logs exec maintenance freeze thaw ssh check lint test bench-bot docs ops dev engine
+.PHONY: help demo lab lab-down site build deploy rollback status remove prune logs exec maintenance freeze thaw ssh check lint test bench bench-bot docs ops dev engine
