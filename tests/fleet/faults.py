@@ -106,10 +106,10 @@ def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
 @contextmanager
 def cut_off(fleet: Fleet, host: str, what: str = "iif != lo") -> Iterator[None]:
     """A host's packets are lost, in both directions, as with its cable out; or only those that `what` (nft) matches."""
-    rules = f"chain in {{ type filter hook input priority -300; {what} drop; }}"
+    rules = f"chain in {{ type filter hook input priority -300; {what} drop; }};"
     if what == "iif != lo":
-        rules += " chain out { type filter hook output priority -300; oif != lo drop; }"
-        rules += " chain through { type filter hook forward priority -300; drop; }"
+        rules += " chain out { type filter hook output priority -300; oif != lo drop; };"
+        rules += " chain through { type filter hook forward priority -300; drop; };"
     fleet.console(host, f"nft 'table inet cable {{ {rules} }}'")
     try:
         yield
