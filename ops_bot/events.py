@@ -128,6 +128,7 @@ class Event(BaseModel):
     log_tail: str = ""
     exit_code: int | None = None
     undone: bool | None = None  # after a failure: did the switched hosts go back
+    marked_bad: bool | None = None  # after a rollout: is the tag that was left or refused bad from now on
     next_command: ShortText = ""  # what to type now
     standby_until: AwareDatetime | None = None
 

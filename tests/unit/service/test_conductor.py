@@ -222,7 +222,11 @@ def test_a_host_lost_in_the_middle_sends_the_others_back() -> None:
     assert outcome.failed
     assert outcome.message.count("cannot be reached") == 1
     fleet.hosts["web2"] = gone
+    fleet.before = lambda _host, _step: None
     assert fleet.tags() == ["v1", "v1"]
+    assert outcome.report["marked_bad"] is False
+    fleet.host("web2").pass_time(61)  # its lease ends by itself
+    assert not fleet.deploy("v2").failed, "the host was at fault: the tag is as good as before"
 
 
 def test_rollback_asks_what_every_host_ran() -> None:

@@ -92,6 +92,7 @@ class Conductor:
         self._undone: list[str] = []
         self._states = dict.fromkeys(wish.hosts, "waiting")
         self._left: str = ""
+        self._blamed = False  # the release, by some host: then its tag is bad
         self._diffs: list[dict[str, str]] = []
         self._timings: dict[str, dict[str, float]] = {}
 
@@ -164,6 +165,7 @@ class Conductor:
             "error": first["message"],
             "log_tail": first["log"],
             "undone": (not (set(self._switched) - set(self._undone))) if failed and self._switched else None,
+            "marked_bad": (self._blamed or (wish.action == "rollback" and not failed)) if not wish.check else None,
             "next_command": f"make status ENV={wish.environment_name}" if failed else back,
             "hosts": self._hosts_now(),
         }
@@ -272,13 +274,14 @@ class Conductor:
         if wish.check or (wish.action == "rollback" and not self._refusals):
             return
         first = self._refusals[0] if self._refusals else {"host": "", "message": ""}
+        left = "rolled_back" if self._blamed else "replaced"
         reason = f"{first['host']}: {first['message']}"[:REASON_LENGTH]
         undo = bool(self._refusals) and wish.undo
         refusals, self._refusals = self._refusals, []
         answers = self._step(
             "undo" if undo else "finish",
             self._hosts,
-            lambda _host: {"secrets": wish.secrets, "reason": reason, "last": True},
+            lambda _host: {"secrets": wish.secrets, "reason": reason, "left": left, "last": True},
         )
         self._undone = [host for host, answer in answers.items() if undo and answer.get("changed")]
         # That a host cannot be reached is told once; what fails while undoing matters as much as what failed first.
@@ -313,6 +316,7 @@ class Conductor:
                 self._states[host] = wrong or "ready"
             elif answer.get("changed") and step in STATES:
                 self._states[host] = STATES[step]
+            self._blamed = self._blamed or bool(answer.get("blames"))
             if wrong:
                 entry = {"host": host, "step": step, "message": answer["msg"], "log": answer.get("log") or ""}
                 self._refusals.append(entry)

@@ -25,11 +25,15 @@ T = TypeVar("T")
 
 
 class RolloutError(Exception):
-    """This host refused. The message says what happened and what serves now; `log` holds the container's last lines."""
+    """This host refused. The message says what happened and what serves now; `log` holds the container's last lines.
 
-    def __init__(self, message: str, log: str = "") -> None:
+    `blames`: the release is at fault, not the host.
+    """
+
+    def __init__(self, message: str, log: str = "", blames: bool = False) -> None:
         super().__init__(message)
         self.log = log
+        self.blames = blames
 
 
 class Rollout:
@@ -169,9 +173,10 @@ class Rollout:
         except (RolloutError, CommandError, OSError) as error:
             log = new.log_tail(LOG_LINES)
             self._back_out(new, http)
-            if not isinstance(error, OSError):  # a full disk or a dead edge is no fault of the release
+            blames = not isinstance(error, OSError)  # a full disk or a dead edge is no fault of the release
+            if blames:
                 self.record.has_failed(self._entry(release), str(error))
-            raise RolloutError(f"{release['tag']} was refused: {error}; {self.serving()}", log) from None
+            raise RolloutError(f"{release['tag']} was refused: {error}; {self.serving()}", log, blames) from None
 
         self.init.disable(self.service, behind.name)
         if old and overlap:
@@ -199,14 +204,21 @@ class Rollout:
             healthy, answer = self._ask_live(live) if ended is None else (False, "")
             if reason := ended or trouble.after(healthy, answer, self.edge.answers()):
                 tail = slot.log_tail(LOG_LINES)
-                raise RolloutError(f"{live['tag']} got worse after the switch: {reason}", tail)
+                raise RolloutError(f"{live['tag']} got worse after the switch: {reason}", tail, blames=True)
             if self.host.clock() >= deadline:
                 return
             self.host.sleep(1)
             self.record = Record(self.host, self.service)
 
-    def undo(self, secrets: dict[str, str], reason: str) -> bool:
-        """Go back to what served before this rollout, if this rollout changed it; the tag left is marked bad."""
+    def undo(self, secrets: dict[str, str], reason: str, left: str = ROLLED_BACK) -> bool:
+        """Go back to what served before this rollout, if this rollout changed it.
+
+        Args:
+            secrets: the current secrets of the service.
+            reason: why.
+            left: what becomes of the release that is left: ROLLED_BACK, which marks its tag bad, or REPLACED, when it
+                was a host that failed and not the release.
+        """
         if not (self.lease.is_mine() or self._is_live_by_me()):
             return False
         with self._at_work():
@@ -216,7 +228,7 @@ class Rollout:
             # An id of its own, because connections break and Ansible tries again: undoing twice is undoing once.
             self.rollout = {**self.rollout, "id": f"{self.rollout['id']}-undo"}
             if before:
-                return self._switch(before, secrets, ROLLED_BACK, reason)
+                return self._switch(before, secrets, left, reason if left == ROLLED_BACK else "")
             self._take_down(reason)
             return True
 

@@ -37,7 +37,8 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
             if given.get("last"):
                 rollout.finish()
     except (RolloutError, LeaseHeldError) as error:
-        result.update(failed=True, msg=str(error), log=getattr(error, "log", ""))
+        blames = getattr(error, "blames", False)
+        result.update(failed=True, msg=str(error), log=getattr(error, "log", ""), blames=blames)
     except (CommandError, OSError) as error:  # of the host, not of the release: a full disk, an engine that hangs
         result.update(failed=True, msg=f"{error}; {rollout.serving()}", log="")
     return {
@@ -95,7 +96,7 @@ def _watch(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _undo(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
-    return {"changed": rollout.undo(given["secrets"], given["reason"])}
+    return {"changed": rollout.undo(given["secrets"], given["reason"], given["left"])}
 
 
 def _maintain(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
