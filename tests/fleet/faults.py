@@ -90,6 +90,16 @@ def busy_hosts(fleet: Fleet) -> Iterator[None]:
 
 
 @contextmanager
+def held_up(fleet: Fleet, host: str) -> Iterator[None]:
+    """What a rollout changes of web on a host begins, and does not get on: something else is at it."""
+    fleet.console(host, "setsid flock --close /run/tagboat/web.lock sleep 97 >/dev/null 2>&1 &")
+    try:
+        yield
+    finally:
+        fleet.console(host, "pkill --full '^sleep 97'")
+
+
+@contextmanager
 def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
     """A folder of a host is on a file system of its own, with the same files, and no byte is free there."""
     fleet.host(

@@ -456,3 +456,16 @@ def test_times_in_the_record_are_the_control_nodes_so_that_hosts_can_be_compared
     live = record(fleet.host("web1")).live
     assert live is not None
     assert live["at"] == "2026-01-02T03:04:05Z"
+
+
+def test_a_host_lost_after_all_is_done_is_no_failure_and_is_told() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+
+    def lose(host: str, step: str) -> None:
+        if (host, step) == ("web1", "finish"):
+            fleet.hosts["web1"] = LOST
+
+    fleet.before = lose
+    assert not fleet.deploy("v2").failed
+    assert "web1 could not be told that it is over: the lease there ends by itself within a minute" in fleet.said

@@ -286,8 +286,11 @@ class Conductor:
         self._undone = [host for host, answer in answers.items() if undo and answer.get("changed")]
         # That a host cannot be reached is told once; what fails while undoing matters as much as what failed first.
         known = {entry["host"] for entry in refusals}
-        lost = [entry for entry in self._refusals if entry["host"] not in known] if refusals else []
-        self._refusals = refusals + lost
+        lost = [entry for entry in self._refusals if entry["host"] not in known]
+        if lost and not refusals:  # what was asked for is done
+            hosts = ", ".join(entry["host"] for entry in lost)
+            self._say(f"{hosts} could not be told that it is over: the lease there ends by itself within a minute")
+        self._refusals = refusals + (lost if refusals else [])
 
     def _step(
         self, step: str, hosts: list[str], arguments: Callable[[str], dict[str, Any]], until_one_fails: bool = False
