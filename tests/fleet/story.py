@@ -47,9 +47,9 @@ def build(fleet: Fleet, source: Source, figure: str) -> str:
     return tags_built(run)[-1]
 
 
-def tags_built(run: Run) -> list[str]:
+def tags_built(run: Run, image: str = "web") -> list[str]:
     """Read which tags a build made."""
-    return re.findall(r"\bweb (v\d+) sha256:", run.output)
+    return re.findall(rf"\b{image} (v\d+) sha256:", run.output)
 
 
 def measured(what: str, run: Run) -> None:
