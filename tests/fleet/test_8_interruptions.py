@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -77,7 +78,7 @@ def test_of_two_deploys_in_the_same_second_one_wins_everywhere(fleet: Fleet, tag
     winner, loser = ("ann", "bob") if runs[0].ok else ("bob", "ann")
     refused(runs[loser == "bob"], f"{winner} holds the lease for web since ", f"deploy web {tag}")
     assert_serving(fleet, tag)
-    live = fleet.play("status").output
     for host in fleet.web_hosts():
-        assert any(line.split()[:3] == ["web", host, tag] and winner in line.split() for line in live.splitlines())
+        newest = json.loads(fleet.host(host, "cat /etc/ansible/facts.d/tagboat.fact"))["services"]["web"]["releases"][0]
+        assert (newest["result"], newest["tag"], newest["by"]) == ("live", tag, winner)
     assert visitors.failed == {}
