@@ -114,11 +114,14 @@ def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def cut_off(fleet: Fleet, host: str, what: str = "iif != lo") -> Iterator[None]:
-    """A host's packets are lost, in both directions, as with its cable out; or only those that `what` (nft) matches."""
-    rules = f"chain in {{ type filter hook input priority -300; {what} drop; }};"
-    if what == "iif != lo":
-        rules += " chain out { type filter hook output priority -300; oif != lo drop; };"
+def cut_off(fleet: Fleet, host: str, only_ssh: bool = False) -> Iterator[None]:
+    """A host's packets are lost, in both directions, as with its cable out; or only those of SSH."""
+    inward, outward = ("tcp dport 22", "tcp sport 22") if only_ssh else ("iif != lo", "oif != lo")
+    rules = (
+        f"chain in {{ type filter hook input priority -300; {inward} drop; }};"
+        f" chain out {{ type filter hook output priority -300; {outward} drop; }};"
+    )
+    if not only_ssh:
         rules += " chain through { type filter hook forward priority -300; drop; };"
     fleet.console(host, f"nft 'table inet cable {{ {rules} }}'")
     try:

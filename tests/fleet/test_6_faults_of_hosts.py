@@ -137,7 +137,7 @@ def test_a_network_lost_for_ssh_alone_leaves_a_mix_that_status_mends(fleet: Flee
                 rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")
                 rollout.until_it_says("ready: web1, web2")
                 wait_for(lambda: at_work(fleet, "web1"))
-                until_it_ends.enter_context(cut_off(fleet, "web1", "tcp dport 22"))
+                until_it_ends.enter_context(cut_off(fleet, "web1", only_ssh=True))
             run = rollout.wait()
         refused(run, "web1: cannot be reached", "Next: ")
         assert fleet.serving() == {"web1": good.other, "web2": good.live}  # web1 was at it, and finished alone
