@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.tagboat.lease import Lease, LeaseHeldError
-from fake_host import FakeHost
+from ansible.module_utils.tagboat.steps import take
+from fake_host import FakeHost, Image
+from host_story import HTTP, SECRETS, deploy, prepared, release, rollout
 
 
 @pytest.fixture
@@ -183,3 +185,12 @@ def test_it_is_not_renewed_for_a_control_node_that_is_gone(host: FakeHost) -> No
         host.waited_for = False
         host.pass_time(60)
         assert lease(host, "bob").holder() is None
+
+
+def test_a_last_step_lets_the_lease_go_also_when_it_was_refused() -> None:
+    host = prepared(v2=Image(exits_after=0.0))
+    deploy(host, "r1", release("v1", HTTP))
+    step = {"step": "switch", "service": "web", "host_name": "web1", "secrets": SECRETS, "last": True}
+    wanted = {"rollout": {"id": "r2", "by": "ann", "what": "join"}, "release": release("v2", HTTP)}
+    assert take(step | wanted, host=host)["failed"]
+    assert rollout(host, "r3").lease.holder() is None

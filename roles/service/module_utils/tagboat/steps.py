@@ -39,6 +39,8 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
     except (RolloutError, LeaseHeldError) as error:
         blames = getattr(error, "blames", False)
         result.update(failed=True, msg=str(error), log=getattr(error, "log", ""), blames=blames)
+        if given.get("last") and not check:
+            rollout.finish()  # no other step comes that would let the lease go
     except (CommandError, OSError) as error:  # of the host, not of the release: a full disk, an engine that hangs
         result.update(failed=True, msg=f"{error}; {rollout.serving()}", log="")
     return {
