@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ops_bot.events import Event
-from ops_bot.spool import NotSent, Spool, send
+from ops_bot.spool import Spool
 
 REQUEST_SECONDS = 5.0
 GIVE_UP_SECONDS = 20.0  # after the run: what is left then, the next run or `ops-bot flush` sends
@@ -85,12 +85,9 @@ class Postman:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         _let_go_of_everything_but(reading)
-        heard, ended = b"", False
+        ended = False
         self._flush()  # what earlier runs could not send
-        while True:
-            heard = os.read(reading, 4096)
-            if not heard:
-                break
+        while heard := os.read(reading, 4096):
             ended = ended or END in heard
             self._flush()
         if not ended:
@@ -109,15 +106,6 @@ class Postman:
             return self._spool.flush(self._url, self._token, REQUEST_SECONDS, deadline_seconds=GIVE_UP_SECONDS).left
         except OSError:
             return 0  # no spool to read: nothing can be done here
-
-
-def can_be_reached(url: str, token: str, timeout_seconds: float) -> str:
-    """Why the bot at `url` does not take events, or ''."""
-    try:
-        send(url, token, [], timeout_seconds)
-    except NotSent as error:
-        return str(error)
-    return ""
 
 
 def _let_go_of_everything_but(kept: int) -> None:

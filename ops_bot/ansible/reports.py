@@ -11,14 +11,6 @@ from ops_bot.scrub import scrub
 from ops_bot.text import one_line
 
 LOG_LINES = 15
-STANDBY_ACTIONS = (Kind.DEPLOY,)
-
-# The task whose beginning is the beginning of what is reported, and what it is called in a story.
-KINDS = {
-    "rollout": None,  # deploy or rollback, its arguments say which
-    "image_build": Kind.BUILD,
-    "service_freeze": Kind.FREEZE,
-}
 
 
 @dataclass

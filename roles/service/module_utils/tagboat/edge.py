@@ -81,12 +81,14 @@ class Edge:
             refused = self._host.haproxy(f"{verb} map {MAP} {self._service} {backend}")
             if refused:
                 raise OSError(f"the edge refused to switch: {refused}")
-            entries = {**self._entries(), self._service: backend}
-            self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
+            self._write({**self._entries(), self._service: backend})
             return now != backend
 
     def _entries(self) -> dict[str, str]:
         return lines(self._host.read(MAP) or "")
+
+    def _write(self, entries: dict[str, str]) -> None:
+        self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
 
     def forget(self) -> None:
         """Send requests nowhere: the service is no more. An edge that does not run forgets when it reads its file."""
@@ -96,7 +98,7 @@ class Edge:
                 return
             with contextlib.suppress(OSError):
                 self._host.haproxy(f"del map {MAP} {self._service}")
-            self._host.write(MAP, "".join(f"{key} {value}\n" for key, value in sorted(entries.items())))
+            self._write(entries)
 
     def answers(self) -> dict[str, int]:
         """Count requests and 5xx answers since the edge started, and in the last minute; no edge, nothing counted."""

@@ -91,7 +91,7 @@ class Record:
         with self._host.lock("/run/tagboat/record.lock"):
             record = self._read()
             if record["services"].pop(self._service, None) is not None:
-                self._host.write(PATH, json.dumps(record, indent=1, sort_keys=True) + "\n")
+                self._write(record)
         self.live_slot, self.releases = None, []
 
     def mark(self, release: Release, result: str) -> None:
@@ -115,4 +115,7 @@ class Record:
         with self._host.lock("/run/tagboat/record.lock"):  # another service may be rolled out here at the same time
             record = self._read()
             record["services"][self._service] = {"live": self.live_slot, "releases": self.releases}
-            self._host.write(PATH, json.dumps(record, indent=1, sort_keys=True) + "\n")
+            self._write(record)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self._host.write(PATH, json.dumps(record, indent=1, sort_keys=True) + "\n")
