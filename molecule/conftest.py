@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,12 @@ def program() -> Callable[[Any, int, str], None]:
 def get() -> type[Answer]:
     """Ask a web server: get("http://…")."""
     return Answer
+
+
+@pytest.fixture(scope="session")
+def begin() -> Callable[[str], Any]:
+    """Ask a web server, and go on with the head of the answer: with begin("http://…") as answer: answer.read()."""
+    return functools.partial(urllib.request.urlopen, timeout=10)
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,11 @@ class Run:
         scenario = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text(encoding="utf-8"))
         path = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / scenario["ansible"]["playbooks"][playbook]
         inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-        settings = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"}
+        settings = {
+            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+            "ANSIBLE_FORCE_COLOR": "false",
+        }
         done = subprocess.run(
             ["ansible-playbook", "--inventory", str(inventory), "--diff", *arguments, str(path)],
             env={**os.environ, **settings},
@@ -73,4 +77,6 @@ class Run:
         )
         self.output = done.stdout + done.stderr
         self.succeeded = done.returncode == 0
-        self.changed = sum(int(count) for count in re.findall(r"\bchanged=(\d+)", self.output))
+        recap = re.findall(r"\bchanged=(\d+)", self.output)
+        assert recap, f"no host was told of:\n{self.output}"
+        self.changed = sum(int(count) for count in recap)

@@ -8,11 +8,13 @@ logs=reports/roles
 # One scenario; this script calls itself for it.
 if [ "${1:-}" = --one ]; then
     start=$(date +%s)
+    rm -f "$logs/$2.failed"
     if molecule test --scenario-name "$2" > "$logs/$2.log" 2>&1; then
         printf '%-12s ok %4s s\n' "$2" "$(($(date +%s) - start))"
     else
         printf '%-12s FAILED after %s s\n' "$2" "$(($(date +%s) - start))"
         cat "$logs/$2.log"
+        touch "$logs/$2.failed"
         exit 1
     fi
     exit
@@ -41,5 +43,13 @@ trap 'exit 130' INT TERM
 # Without an image of a bare host, two scenarios would bootstrap it at the same time.
 start=$(date +%s)
 molecule create --scenario-name "$1" > "$logs/create.log" 2>&1 9>&- || { cat "$logs/create.log"; exit 1; }
-printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -n 1 sh tests/roles.sh --one 9>&-
+printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -n 1 sh tests/roles.sh --one 9>&- || {
+    # Again at the end, where it is looked for: what failed, and why.
+    for failed in "$logs"/*.failed; do
+        name=$(basename "$failed" .failed)
+        echo "FAILED: $name, see $logs/$name.log"
+        sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -E '^ *│ (E |FAILED )|fatal: |CRITICAL' | tail -n 20
+    done
+    exit 1
+}
 echo "all roles ok, $(($(date +%s) - start)) s"

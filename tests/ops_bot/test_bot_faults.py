@@ -8,8 +8,6 @@ import json
 import resource
 import socket
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from bot_process import until
@@ -20,16 +18,6 @@ from ops_bot.cli import main
 from ops_bot.events import State
 from ops_bot.ledger import Ledger
 from ops_bot.ledger.backup import restore
-
-
-@pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
-    team = Team(tmp_path)
-    with team.slack, team.datadog:
-        yield team
-        for bot in team.bots:
-            if bot.alive:
-                bot.kill()
 
 
 def health(team: Team) -> int:

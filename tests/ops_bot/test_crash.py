@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,6 @@ from fakes.server import ACCEPT_THEN_RESET, RESET, Fault, Request, status
 
 from ops_bot.events import State
 from ops_bot.ledger import Ledger
-
-
-@pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
-    team = Team(tmp_path)
-    with team.slack, team.datadog:
-        yield team
-        for bot in team.bots:
-            if bot.alive:
-                bot.kill()
-
 
 STORY = (State.STARTED, State.PROGRESS, State.FAILED)
 

@@ -1,7 +1,7 @@
 """Outages, bursts, restarts, two processes: hours on the tests' own clock, and the comparison at the end of each."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,12 +16,6 @@ from ops_bot.events import Event, Kind, State
 from ops_bot.sinks.slack import Slack
 
 OUTAGES = {"20 min": 20 * 60.0, "6 h": 6 * HOUR, "19 h": 19 * HOUR, "72 h": 72 * HOUR}
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path) as world:
-        yield world
 
 
 def down(world: World, *fakes: FakeSlack | FakeDatadog) -> None:

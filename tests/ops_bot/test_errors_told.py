@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,15 +26,6 @@ TypeError: 'NoneType' object is not iterable"""
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path / "journals")
-
-
-@pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
-    team = Team(tmp_path)
-    with team.slack, team.datadog:
-        yield team
-        for bot in team.bots:
-            bot.kill()
 
 
 def start(team: Team, fleet: Fleet) -> BotProcess:

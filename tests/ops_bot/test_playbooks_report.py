@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,16 +58,6 @@ PLAYBOOK = """
     - rollout: {seconds: "{{ seconds | default(0) }}", fails: "{{ fails | default(false) | bool }}"}
       vars: {service_action: deploy}
 """
-
-
-@pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
-    team = Team(tmp_path)
-    with team.slack, team.datadog:
-        yield team
-        for bot in team.bots:
-            if bot.alive:
-                bot.kill()
 
 
 class Control:

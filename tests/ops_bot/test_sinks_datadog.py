@@ -1,6 +1,5 @@
 """Datadog's side of the fault list: every turn of every story is in the event stream, once, however it answers."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,12 +26,6 @@ from fakes.world import HOUR, World
 from ops_bot.events import State
 
 EVENTS = "/events"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path) as world:
-        yield world
 
 
 FAULTS = {

@@ -1,7 +1,6 @@
 """Slack's side of the fault list: whatever it answers, the channel shows what the ledger holds, each thing once."""
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -27,12 +26,6 @@ from ops_bot.events import State
 from ops_bot.sinks.slack_errors import MEANING, Meaning
 
 POST, UPDATE, HISTORY = "chat.postMessage", "chat.update", "conversations.history"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path) as world:
-        yield world
 
 
 def patient(world: World) -> None:

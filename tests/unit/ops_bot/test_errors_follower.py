@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.clock import Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_lines import NOON, Journal, traceback
@@ -23,17 +24,9 @@ SETTINGS = Settings(environment_name="production", journal_dir="/nowhere")
 MINUTE = timedelta(minutes=1)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
@@ -240,7 +233,7 @@ cuts = st.lists(st.tuples(st.integers(1, 15), st.booleans()), max_size=5)
 def test_however_it_is_cut_and_killed_each_line_counts_once(
     tmp_path_factory: Any, cuts: list[tuple[int, bool]]
 ) -> None:
-    clock, journal = Clock(), Journal()
+    clock, journal = Clock(NOON), Journal()
     ledger = Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db", clock=clock)
     lines = []
     for host in ("web1", "web2"):

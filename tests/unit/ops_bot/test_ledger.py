@@ -5,29 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.clock import START, Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ops_bot.events import Event, HostState, Kind, State, Story
 from ops_bot.ledger import Delivery, Ledger, SinkState, Wanted
 
-START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 def event(correlation: str = "deploy:1", state: State = State.STARTED, sequence: int = 0, **fields: object) -> Event:
