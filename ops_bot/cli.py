@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("flush", _flush, "send the events that wait in a spool directory", json=True)
     one.add_argument("directory", type=Path)
     one.add_argument("--url", help="where the bot is; without it, OPS_BOT_PAGE_URL")
+    one.add_argument("--ca", type=Path, metavar="FILE.pem", help="who signed its certificate, if nobody known did")
     one = command(
         "preview", _preview, "how a message looks, from a sample story; without a name, which there are", json=True
     )
@@ -237,7 +238,10 @@ def _flush(asked: argparse.Namespace, settings: Settings) -> int:
     if settings.token is None:
         raise CommandError("set OPS_BOT_TOKEN to the token of the bot")
     url = asked.url or settings.page_url
-    flushed = Spool(asked.directory).flush(url, settings.token.get_secret_value())
+    if asked.ca and not asked.ca.is_file():
+        raise CommandError(f"{asked.ca} is no file")
+    ca_file = str(asked.ca or "")
+    flushed = Spool(asked.directory).flush(url, settings.token.get_secret_value(), ca_file=ca_file)
     if asked.json:
         print(views.as_json(flushed))
     else:

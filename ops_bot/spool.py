@@ -5,8 +5,10 @@ pydantic: it runs on the control node.
 """
 
 import contextlib
+import functools
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -56,14 +58,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-# The bot is on our own network: a proxy on the way out to the internet must not see its token.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+@functools.cache
+def _opener(ca_file: str) -> urllib.request.OpenerDirector:
+    trusted = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file or None))
+    # The bot is on our own network: a proxy on the way out to the internet must not see its token.
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect, trusted)
 
 
-def send(url: str, token: str, bodies: Sequence[str], timeout_seconds: float) -> Answer:
+def send(url: str, token: str, bodies: Sequence[str], timeout_seconds: float, *, ca_file: str = "") -> Answer:
     """Post events (each JSON) to the bot at `url`. Raises NotSent.
 
-    `timeout_seconds` bounds each wait on the network, not their sum.
+    `timeout_seconds` bounds each wait on the network, not their sum. `ca_file` holds who signed the bot's certificate;
+    without it, that is an authority which this machine trusts anyway.
     """
     try:
         request = urllib.request.Request(  # noqa: S310 (settings, not visitors, say what it is)
@@ -71,7 +77,7 @@ def send(url: str, token: str, bodies: Sequence[str], timeout_seconds: float) ->
             data=("[" + ",".join(bodies) + "]").encode(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
-        with _OPENER.open(request, timeout=timeout_seconds) as response:
+        with _opener(ca_file).open(request, timeout=timeout_seconds) as response:
             said = response.read(1 << 20)
     except urllib.error.HTTPError as error:
         said = error.read(1 << 20)
@@ -134,8 +140,10 @@ class Spool:
         """The files that wait, oldest first."""
         return sorted(self.directory.glob("[!.]*.json"))
 
-    def flush(self, url: str, token: str, timeout_seconds: float = 10, *, deadline_seconds: float = 600) -> Flushed:
-        """Send what waits, oldest first; a file goes when the bot has it on its disk.
+    def flush(
+        self, url: str, token: str, timeout_seconds: float = 10, *, ca_file: str = "", deadline_seconds: float = 600
+    ) -> Flushed:
+        """Send what waits, oldest first; a file goes when the bot has it on its disk. Arguments as of `send`.
 
         Ends with the first request that is not taken, and begins none after `deadline_seconds`. Raises nothing that
         the network or the bot does.
@@ -149,7 +157,8 @@ class Spool:
             try:
                 if time.monotonic() - begun > deadline_seconds:
                     raise NotSent(f"it takes longer than {deadline_seconds:g} s")
-                answer = send(url, token, list(bodies.values()), timeout_seconds) if bodies else Answer(0, 0)
+                sent = send(url, token, list(bodies.values()), timeout_seconds, ca_file=ca_file) if bodies else None
+                answer = sent or Answer(0, 0)
             except NotSent as error:
                 if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                     if len(bodies) == 1:

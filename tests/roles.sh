@@ -8,7 +8,6 @@ logs=reports/roles
 # One scenario; this script calls itself for it.
 if [ "${1:-}" = --one ]; then
     start=$(date +%s)
-    rm -f "$logs/$2.failed"
     if molecule test --scenario-name "$2" > "$logs/$2.log" 2>&1; then
         printf '%-12s ok %4s s\n' "$2" "$(($(date +%s) - start))"
     else
@@ -34,6 +33,7 @@ clean() {
 }
 
 mkdir -p "$logs"
+rm -f "$logs"/*.failed
 # The hosts' names belong to the whole machine. Children must not hold the lock: SSH connections outlive them.
 exec 9> "${TMPDIR:-/tmp}/tagboat-roles.lock"
 flock --nonblock 9 || { echo 'tests/roles.sh is running already on this machine.' >&2; exit 1; }

@@ -1,11 +1,14 @@
 """The switch of a release is one entry of a map. Here programs stand in for the containers of the two slots."""
 
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
 import pytest
+from scenario import FLEET
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,19 @@ def test_maintenance_shows_its_page_and_touches_no_other_service(
     assert "No release of admin" in get(f"{url}:8080").text
     switch("web-b")
     assert get(url).status == 200
+
+
+def test_a_service_with_tls_proves_who_it_is(address: Callable[[str], str]) -> None:
+    trust = ssl.create_default_context(cafile=FLEET / "pki" / "ca.pem")
+    where = (address("web1"), 8443)
+    with (
+        socket.create_connection(where, 10) as line,
+        trust.wrap_socket(line, server_hostname="inside.example.com") as safe,
+    ):
+        safe.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"No release of inside" in b"".join(iter(lambda: safe.recv(4096), b""))
+    with socket.create_connection(where, 10) as line, pytest.raises(ssl.SSLCertVerificationError):
+        trust.wrap_socket(line, server_hostname="elsewhere.example.com")
 
 
 def test_a_converged_host_keeps_its_live_slot(

@@ -27,13 +27,14 @@ class Postman:
 
     Args:
         directory: the spool.
-        url: where the bot is; empty: events are kept, and not sent.
+        url: where the bot is.
         token: what it wants to see.
+        ca_file: who signed its certificate; empty: an authority that this machine trusts anyway.
     """
 
-    def __init__(self, directory: Path, url: str, token: str) -> None:
+    def __init__(self, directory: Path, url: str, token: str, ca_file: str = "") -> None:
         self._spool = Spool(directory)
-        self._url, self._token = url, token
+        self._url, self._token, self._ca_file = url, token, ca_file
         self._pipe: int | None = None
 
     def waiting(self) -> int:
@@ -51,8 +52,6 @@ class Postman:
         Args:
             unfinished: makes the event that is sent when the run ends without `end`.
         """
-        if not self._url:
-            return
         reading, self._pipe = os.pipe()
         child = os.fork()
         if child:
@@ -73,8 +72,7 @@ class Postman:
 
     def send_now(self) -> None:
         """Send what waits, from this process, without raising for the network."""
-        if self._url:
-            self._spool.flush(self._url, self._token, REQUEST_SECONDS, deadline_seconds=GIVE_UP_SECONDS)
+        self._flush()
 
     def _knock(self, what: bytes) -> None:
         if self._pipe is not None:
@@ -103,7 +101,9 @@ class Postman:
     def _flush(self) -> int:
         """Send what waits; how many are left."""
         try:
-            return self._spool.flush(self._url, self._token, REQUEST_SECONDS, deadline_seconds=GIVE_UP_SECONDS).left
+            return self._spool.flush(
+                self._url, self._token, REQUEST_SECONDS, ca_file=self._ca_file, deadline_seconds=GIVE_UP_SECONDS
+            ).left
         except OSError:
             return 0  # no spool to read: nothing can be done here
 

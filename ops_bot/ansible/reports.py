@@ -49,6 +49,8 @@ class Report:
             told["log_tail"] = scrub("\n".join(str(told["log_tail"]).splitlines()[-LOG_LINES:]))
         if "hosts" in told:
             told["hosts"] = [_host(host) for host in told["hosts"]]
+        if state in (State.FAILED, State.LOST):
+            told.setdefault("next_command", self._look())
         if state in (State.FINISHED, State.FAILED):
             self.ended = True
             told["duration_seconds"] = round((at - self.begun).total_seconds(), 1)
@@ -60,12 +62,15 @@ class Report:
 
     def unfinished(self) -> Event:
         """What is told when the run ends without a word."""
+        true = "no host was touched" if self.kind == Kind.BUILD else "every host serves a healthy release"
+        return self.event(State.LOST, error=f"the playbook was ended from outside; {true}")
+
+    def _look(self) -> str:
+        """What to type after a failure that names nothing better."""
+        if self.kind == Kind.BUILD:
+            return f"make build IMAGE={self.facts['image']}"
         environment = self.facts.get("environment", "")
-        return self.event(
-            State.LOST,
-            error="the playbook was ended from outside; every host serves a healthy release",
-            next_command=f"make status ENV={environment}" if environment else "make status",
-        )
+        return f"make status ENV={environment}" if environment else "make status"
 
 
 def _host(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +101,5 @@ def builds(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "step": failure.get("step"),
             "error": failure.get("message"),
             "log_tail": "\n".join(failure.get("tail") or []),
-            "next_command": f"make build IMAGE={image}",
         }
     return found

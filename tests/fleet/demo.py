@@ -111,7 +111,8 @@ def main() -> None:
     print(
         f"""
 {paint("1", f"That took {time.monotonic() - story.begin:.0f} s. {first} serves at {url}")}
-{paint("1", f"What happened is told at {bot}")}  (user ops, password {password})
+{paint("1", f"What happened is told at {bot}")}  (user ops, password {password};
+your browser asks whether you trust it: .lab/{story.fleet.name}/pki/ca.pem signed its certificate)
 
 Try next:
   make status                             what runs where, and its history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -89,7 +90,11 @@ class Fleet:
     def page(self) -> tuple[str, str]:
         """Address of the ops bot's page on the control node, and its password."""
         port = int(self.url.rpartition(":")[2]) + 2  # the fleet's block of ports, see inventories/local
-        return f"http://127.0.0.1:{port}", (self.folder / "secrets" / "ops_bot_page").read_text().strip()
+        return f"https://127.0.0.1:{port}", (self.folder / "secrets" / "ops_bot_page").read_text().strip()
+
+    def trust(self) -> ssl.SSLContext:
+        """What the fleet's own certificate authority signed, and nothing else."""
+        return ssl.create_default_context(cafile=self.folder / "pki" / "ca.pem")
 
     def container(self, *docker: str) -> None:
         """Do something to a host as to a machine: `container("restart", "web1")`."""

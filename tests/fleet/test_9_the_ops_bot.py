@@ -56,10 +56,19 @@ def test_a_refused_deploy_says_what_serves_and_why(bot: Fleet, tags: Tags) -> No
     assert {host["tag"] for host in story["hosts"]} == {tags.first}
 
 
+def test_nobody_listens_to_what_playbooks_report(bot: Fleet) -> None:
+    """The token goes with it: only under TLS, and only to who has the fleet's certificate."""
+    address, _ = bot.page()
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(address)
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(address.replace("https", "http"))
+
+
 def test_the_page_is_for_those_who_know_its_password(bot: Fleet) -> None:
     address, password = bot.page()
-    assert httpx.get(address).status_code == 401
-    page = httpx.get(address, auth=("ops", password))
+    assert httpx.get(address, verify=bot.trust()).status_code == 401
+    page = httpx.get(address, auth=("ops", password), verify=bot.trust())
     text = page.text
     assert page.status_code == 200
     assert "What runs where" in text

@@ -164,7 +164,8 @@ def test_a_run_that_is_ended_from_outside_is_told_all_the_same(number: int, team
     story = the_story(team)
     assert story is not None
     assert story.state in (State.LOST, State.FAILED)
-    assert story.next_command or story.error
+    assert story.error
+    assert story.next_command == "make status ENV=test"
 
 
 def test_without_a_bot_nothing_waits_and_nothing_is_lost(team: Team, tmp_path: Path) -> None:

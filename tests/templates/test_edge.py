@@ -42,6 +42,12 @@ def test_only_public_ports_are_opened() -> None:
     assert binds == ["    bind :8080", "    bind :80"]
 
 
+def test_a_service_with_tls_is_served_with_the_edges_certificate() -> None:
+    frontend = section(edge(edge_services={"web": WEB | {"tls": True}}), "frontend web")
+    assert "bind :80 ssl crt /etc/haproxy/edge.pem alpn h2,http/1.1" in frontend
+    assert "http-request set-header X-Forwarded-Proto https" in frontend
+
+
 def test_the_admin_socket_is_for_root_only() -> None:
     assert "stats socket /run/haproxy/admin.sock user root mode 600 level admin expose-fd listeners" in section(
         edge(), "global"

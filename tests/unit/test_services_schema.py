@@ -34,7 +34,7 @@ def test_defaults() -> None:
         "health": {"path": "/healthz", "ready_seconds": 3, "interval_seconds": 0.2, "deadline_seconds": 30},
         **{"env": {}, "secrets": [], "command": [], "migrate": []},
         **{"memory_mb": 256, "pids": 256, "read_only": True, "overlap": True},
-        **{"reads": [], "groups": [], "balanced": True},
+        **{"reads": [], "groups": [], "balanced": True, "tls": False},
         **{"drain_seconds": 30, "stop_seconds": 10, "standby_seconds": 600, "keep_releases": 5, "rollout": {}},
     }
 
@@ -65,6 +65,7 @@ def test_no_services_are_fine() -> None:
         ({"port": "http"}, "services.web.port: Input should be a valid integer"),
         ({"public_port": 12768}, "services.web.public_port: Input should be less than or equal to 12767"),
         ({"public_port": None}, "services.web: port and public_port go together"),
+        ({"tls": True}, "services.web: tls is for http services with balanced: false"),
         ({"overlap": False}, "services.web: overlap: false is for workers"),
         ({"health": {"path": "healthz"}}, "services.web.health.path: String should match"),
         ({"health": {"path": "/a b"}}, "services.web.health.path: String should match"),

@@ -1,7 +1,7 @@
 """Callback `tagboat_report`: every build, deploy, rollback, freeze and thaw reports to the ops bot.
 
-Reads `ops_bot_url` and `ops_bot_token` of the environment. Whatever goes wrong here, the playbook goes on: an event
-that cannot be sent stays on disk and goes with the next run, or with `ops-bot flush`.
+Reads `ops_bot_url`, `ops_bot_token` and `ca_file` of the environment. Whatever goes wrong here, the playbook goes on:
+an event that cannot be sent stays on disk and goes with the next run, or with `ops-bot flush`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ short_description: Report to the ops bot
 description: Builds, rollouts, freezes and thaws are reported from their start to their end.
 """
 
-VARIABLES = ("environment_name", "ops_bot_url", "ops_bot_token")
+VARIABLES = ("environment_name", "ops_bot_url", "ops_bot_token", "ca_file")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships no types
@@ -89,8 +89,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
 
         say = self._speaker(task)
         said = {name: say(f"{name} | default('')") for name in VARIABLES}
+        if not said["ops_bot_url"]:
+            return  # an environment without a bot: nobody would ever read it
         directory = Path(constants.ANSIBLE_HOME) / "tagboat" / f"spool-{said['environment_name']}{_fleet()}"
-        self._postman = Postman(directory, said["ops_bot_url"], said["ops_bot_token"])
+        self._postman = Postman(directory, said["ops_bot_url"], said["ops_bot_token"], said["ca_file"])
         if old := self._postman.waiting():
             self._display.display(f"{old} events of earlier runs wait for the ops bot; they are sent again now")
         actor = os.environ.get("TAGBOAT_BY") or getpass.getuser()
@@ -146,7 +148,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         elif failed and one_kind(self._reports) == Kind.BUILD:
             for one in self._reports.values():
                 if not one.ended:
-                    facts = {"step": result._task.get_name(), "error": str(told.get("msg", "")), "next_command": ""}
+                    facts = {"step": result._task.get_name(), "error": str(told.get("msg", ""))}
                     self._postman.report(one.event(State.FAILED, failed_host=result._host.get_name(), **facts))
 
     def _another(self, image: str) -> Any:

@@ -96,6 +96,8 @@ class Service(Strict):
     """Numbers of groups of the host that the container's process is in, for what it reads."""
     balanced: bool = True
     """http services: whether the balancer, and so everybody, reaches it; else only who may reach its hosts."""
+    tls: bool = False
+    """http services: whether the edge speaks TLS, with a certificate of the environment's own authority."""
     overlap: bool = True
     """workers: whether the new one may run beside the old one."""
     drain_seconds: Annotated[int, Field(ge=0)] = 30
@@ -115,6 +117,8 @@ class Service(Strict):
             raise ValueError("port and public_port go together: an http service has both, a worker neither")
         if self.port is not None and not self.overlap:
             raise ValueError("overlap: false is for workers; an http service always overlaps, or requests would fail")
+        if self.tls and (self.port is None or self.balanced):
+            raise ValueError("tls is for http services with balanced: false; in front of the balancer goes your own")
         if self.port is None and self.health.ready_seconds >= self.health.deadline_seconds:
             raise ValueError("health: ready_seconds must be less than deadline_seconds, or no worker is ever healthy")
         if taken := RESERVED_ENV & {*self.env, *self.secrets}:
