@@ -28,11 +28,6 @@ def label(playbook: Path, play: dict[str, Any]) -> str:
 
 ENTRIES = [(playbook, entry) for playbook in PLAYBOOKS for entry in load(playbook)]
 PLAYS = [pytest.param(play, id=label(playbook, play)) for playbook, play in ENTRIES if "hosts" in play]
-IMPORTS = [
-    pytest.param(playbook, entry, id=label(playbook, entry))
-    for playbook, entry in ENTRIES
-    if "ansible.builtin.import_playbook" in entry
-]
 each_play = pytest.mark.parametrize("play", PLAYS)
 
 
@@ -66,11 +61,6 @@ def used_roles(play: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def test_every_entry_has_a_name_and_runs_plays(playbook: Path, entry: dict[str, Any]) -> None:
     assert entry.get("name"), playbook
     assert ("hosts" in entry) != ("ansible.builtin.import_playbook" in entry)
-
-
-@pytest.mark.parametrize(("playbook", "entry"), IMPORTS)
-def test_an_imported_playbook_exists(playbook: Path, entry: dict[str, Any]) -> None:
-    assert (playbook.parent / entry["ansible.builtin.import_playbook"]).exists()
 
 
 @each_play
