@@ -91,7 +91,7 @@ def builds(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "revision": build.get("revision"),
             "commits": [
                 {key: str(one[key]) for key in ("revision", "author", "subject") if one.get(key)}
-                for one in (build.get("commits") or [])[:5]
+                for one in build.get("commits") or []
             ],
             "next_command": f"make deploy SERVICE={image} TAG={build.get('tag')}",
         }

@@ -14,7 +14,7 @@ from ops_bot.ledger.outbox import Wanted
 from ops_bot.ledger.schema import events, micros, moment, stories
 from ops_bot.ledger.schema import outbox as deliveries
 from ops_bot.ledger.upsert import upsert
-from ops_bot.ledger.usual import with_recovered, with_usual
+from ops_bot.ledger.usual import with_commits, with_recovered, with_usual
 
 Plan = Callable[[Event], Sequence[Wanted]]
 Cursor = tuple[datetime, str]  # (last_at, correlation) of the last story of the page before
@@ -65,8 +65,8 @@ def record(connection: Connection, new: Sequence[Event], now: datetime, plan: Pl
     fresh: dict[str, Event] = {}
     for event in new:
         if event.id not in known:
-            known_better = with_recovered(connection, with_usual(connection, event), fresh.values())
-            fresh.setdefault(event.id, known_better)
+            known_better = with_commits(connection, with_usual(connection, event))
+            fresh.setdefault(event.id, with_recovered(connection, known_better, fresh.values()))
     if fresh:
         rows = connection.scalars(
             _APPEND,

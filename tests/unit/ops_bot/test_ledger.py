@@ -14,7 +14,7 @@ from fakes.clock import START, Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ops_bot.events import Event, HostState, Kind, State, Story
+from ops_bot.events import Commit, Event, HostState, Kind, State, Story
 from ops_bot.ledger import Delivery, Ledger, SinkState, Wanted
 
 MINUTE = timedelta(minutes=1)
@@ -239,6 +239,32 @@ def test_what_starts_says_how_long_it_usually_takes(ledger: Ledger) -> None:
     assert said("deploy:known", expected_seconds=7) == 7
     assert said("deploy:elsewhere", environment="production") is None
     assert said("rollback:1", kind=Kind.ROLLBACK) is None
+
+
+def test_a_rollout_says_which_commits_it_brings_or_takes_away(ledger: Ledger) -> None:
+    def build(tag: str, *revisions: str, image: str = "web") -> None:
+        commits = [Commit(revision=revision, subject=f"change {revision}") for revision in revisions]
+        name = f"build:{image}:{tag}"
+        told = {"kind": Kind.BUILD, "image": image, "tag": tag, "commits": commits}
+        ledger.record([event(name, State.FINISHED, 1, **told)])
+
+    def said(name: str, kind: Kind, before: str, after: str, **fields: Any) -> list[str]:
+        ledger.record([event(name, kind=kind, tag=after, image="web")])
+        ledger.record([event(name, State.PROGRESS, 1, kind=kind, from_tag=before, image="web", **fields)])
+        story = ledger.story(name)
+        assert story is not None
+        return [commit.revision for commit in story.commits]
+
+    build("v1", "a")
+    build("v2", "c", "b", "a")
+    build("v2", "x", image="eval_worker")
+    build("v9", "z", "y")
+    assert said("deploy:1", Kind.DEPLOY, "v1", "v2") == ["c", "b"]
+    assert said("rollback:1", Kind.ROLLBACK, "v2", "v1") == ["c", "b"], "no longer live"
+    assert said("deploy:2", Kind.DEPLOY, "v2", "v9") == ["z", "y"], "too far apart to share any"
+    assert said("deploy:3", Kind.DEPLOY, "v2", "v2") == []
+    assert said("deploy:4", Kind.DEPLOY, "v1", "v8") == [], "nobody told of that build"
+    assert said("deploy:5", Kind.DEPLOY, "v1", "v2", commits=[Commit(revision="own")]) == ["own"]
 
 
 def test_a_build_that_goes_well_after_one_that_did_not_says_so(ledger: Ledger) -> None:
