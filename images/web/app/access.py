@@ -26,7 +26,8 @@ def _level(path: str, status: int) -> int:
     # What changes there is logged by app.health.
     if path == "/healthz":
         return logging.DEBUG
-    return logging.ERROR if status >= 500 else logging.INFO
+    # Why it failed is an error line of its own, written where that is known.
+    return logging.WARNING if status >= 500 else logging.INFO
 
 
 class AccessLog:

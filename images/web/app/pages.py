@@ -42,7 +42,7 @@ class Pages:
 
     async def unavailable(self, request: Request, error: Exception) -> Response:
         fields = {"reason": str(error), "request_id": request.state.request_id}
-        logger.warning("unavailable", extra={"fields": fields})
+        logger.error("unavailable", extra={"fields": fields})
         page = self._message(request, 503, "Back in a moment", "The lessons cannot be reached right now.")
         page.headers["retry-after"] = "5"
         return page

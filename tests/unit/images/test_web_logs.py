@@ -88,6 +88,7 @@ def test_why_a_page_was_unavailable(get: Get, store: FakeStore, lines: Lines) ->
     reason, access = lines()
     assert (reason["message"], reason["reason"]) == ("unavailable", "database: gone")
     assert reason["request_id"] == access["request_id"]
+    assert (reason["level"], access["level"]) == ("error", "warning"), "one failure is one error"
 
 
 def test_an_exception_stays_on_its_line(lines: Lines) -> None:
