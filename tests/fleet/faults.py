@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -76,12 +77,11 @@ def registry_down(fleet: Fleet) -> Iterator[None]:
 @contextmanager
 def busy_hosts(fleet: Fleet) -> Iterator[None]:
     """A prune is at work on the web hosts: a rollout gets as far as their leases, and waits there for some seconds."""
-    holder = (
-        '{"id": "prune-1", "by": "ann", "what": "prune", "brief": true, "confirmed": false, "since": 0, "until": %s}'
-    )
-    write = f"mkdir -p /run/tagboat; echo '{holder}' > /run/tagboat/web.lease"
+    prune = {"id": "prune-1", "by": "ann", "what": "prune", "brief": True, "confirmed": False, "since": 0}
     for host in fleet.web_hosts():
-        fleet.host(host, write % "$(cut -d. -f1 /proc/uptime)0")
+        uptime = float(fleet.host(host, "cat /proc/uptime").split()[0])
+        lease = json.dumps({**prune, "until": uptime + 600})
+        fleet.host(host, f"mkdir -p /run/tagboat; echo '{lease}' > /run/tagboat/web.lease")
     try:
         yield
     finally:

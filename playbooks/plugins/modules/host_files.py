@@ -117,7 +117,9 @@ def _write(module: Any, path: Path, wanted: dict[str, Any], content: bytes) -> N
             command = [word.replace("%s", name) for word in shlex.split(wanted["validate"])]
             code, out, err = module.run_command(command)
             if code:
-                raise Problem(f"{path} stays as it was, the new one was refused: {(err or out).strip()}")
+                raise Problem(
+                    f"{path} stays as it was, the new one was refused: {(err or out).strip() or f'exit code {code}'}"
+                )
         module.set_fs_attributes_if_different(_attributes(wanted, new), False)
         module.atomic_move(name, str(path), keep_dest_attrs=False)
     finally:

@@ -88,6 +88,13 @@ def test_a_reboot_ends_it(host: FakeHost) -> None:
     assert lease(host, "bob").holder() is None
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"until": "tomorrow"}'])
+def test_a_file_that_no_rollout_wrote_locks_nobody_out(host: FakeHost, text: str) -> None:
+    host.write("/run/tagboat/web.lease", text)
+    lease(host, "ann").take(first=True)
+    assert lease(host, "ann").is_mine()
+
+
 def test_an_expired_lease_that_nobody_took_goes_on(host: FakeHost) -> None:
     mine = lease(host, "ann")
     mine.take(first=True)

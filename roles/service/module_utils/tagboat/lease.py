@@ -32,9 +32,11 @@ class Lease:
 
     def holder(self) -> dict[str, Any] | None:
         """Return who holds a lease that has not expired, or None."""
-        text = self._host.read(self._path)
-        held: dict[str, Any] | None = json.loads(text) if text else None
-        return held if held and held["until"] > self._host.clock() else None
+        try:
+            held: dict[str, Any] = json.loads(self._host.read(self._path) or "{}")
+            return held if held["until"] > self._host.clock() else None
+        except (ValueError, TypeError, KeyError):
+            return None  # none, or not written by a rollout, which writes it whole: it must not lock anybody out
 
     def take(self, first: bool) -> None:
         """Take the lease.
