@@ -64,7 +64,7 @@ def test_a_broken_configuration_never_lands(converge: Callable[..., Any], get: C
     run = converge("-e", "broken_line='no such directive'")
     assert not run.succeeded
     assert "/etc/haproxy/haproxy.cfg stays as it was" in run.output
-    assert "unknown keyword 'no'" in run.output
+    assert "unknown keyword" in run.output
     assert get(url).status == 200
 
 
