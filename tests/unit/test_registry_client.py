@@ -21,7 +21,7 @@ import plugin_loading
 import pytest
 from ansible.module_utils import registry_client as client
 
-registry_tags = plugin_loading.load("playbooks/plugins/modules/registry_tags.py")
+registry_tags = plugin_loading.load("playbooks/plugins/action/registry_tags.py")
 
 MANIFEST, INDEX = client.MANIFEST_TYPES[0], client.MANIFEST_TYPES[3]
 LABELS = {
