@@ -12,10 +12,12 @@ down() {
 }
 
 mkdir -p reports
+# Set, a test fails where it would otherwise be skipped for something that is not installed, and properties are tried
+# with all examples.
+export TAGBOAT_ALL_TESTS=1
 sh tests/check.sh
 requirements/setup.sh dev postgresql browser journal
-# Set, a test fails where it would otherwise be skipped for something that is not installed.
-TAGBOAT_ALL_TESTS=1 pytest tests/ops_bot
+pytest tests/ops_bot
 # Roles first: they make the host image. What they leave behind after a crash, the next run removes.
 sh tests/roles.sh
 trap down EXIT

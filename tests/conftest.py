@@ -1,9 +1,16 @@
-"""Import modules and plugins the way Ansible ships them: `ansible.module_utils` holds our own too."""
+"""Import modules and plugins the way Ansible ships them, `ansible.module_utils` holds our own too; how hard to try."""
 
+import os
 import sys
 from pathlib import Path
 
 import ansible.module_utils
+from hypothesis import settings
+
+# A few examples of each property in the fast loop, all where there is time; a machine that is busy fails none.
+settings.register_profile("fast", max_examples=20, deadline=None)
+settings.register_profile("all", deadline=None)
+settings.load_profile("all" if os.environ.get("TAGBOAT_ALL_TESTS") else "fast")
 
 ROOT = Path(__file__).resolve().parents[1]
 

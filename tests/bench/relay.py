@@ -47,9 +47,10 @@ class Relay:
 
     async def _listen(self, target: int) -> None:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await asyncio.sleep(self._delay * 2)  # the handshake is a round trip too
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
-            await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
+            with contextlib.suppress(asyncio.CancelledError):  # what `cut` does; asyncio would print it as a fault
+                await asyncio.sleep(self._delay * 2)  # the handshake is a round trip too
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+                await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         self.ports[target] = server.sockets[0].getsockname()[1]

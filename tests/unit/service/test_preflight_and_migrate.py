@@ -146,6 +146,11 @@ def test_status_of_a_release_that_died_says_how() -> None:
     assert rollout(host, "look").status()["health"] == "the container exited with 9"
 
 
+def test_status_of_a_host_whose_engine_is_stopped_says_so(host: FakeHost) -> None:
+    host.engine_answers = False
+    assert rollout(host, "look").status()["health"] == "no Docker engine answers"
+
+
 def test_status_of_a_host_without_a_release() -> None:
     status = rollout(prepared(), "look").status()
     assert (status["live"], status["slot"], status["health"]) == (None, None, "nothing runs")

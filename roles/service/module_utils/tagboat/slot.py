@@ -122,7 +122,7 @@ class Slot:
         """Return how the slot's container ended, or None while it runs."""
         state = self._inspect("{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}")
         if state is None:
-            return "the container could not be started"
+            return "the container could not be started" if self._engine_answers() else "no Docker engine answers"
         status, code, killed, *error = state.split(" ", 3)
         if status in ("running", "created"):
             return None
@@ -140,6 +140,12 @@ class Slot:
             return self._host.run(["docker", "logs", "--tail", str(lines), name], check=False)
         except CommandError:  # too slow: the log is a help, not worth more trouble
             return ""
+
+    def _engine_answers(self) -> bool:
+        try:
+            return bool(self._host.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_seconds=10))
+        except CommandError:
+            return False
 
     def _inspect(self, template: str) -> str | None:
         try:
