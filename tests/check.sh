@@ -22,12 +22,12 @@ step() {
 }
 
 step ansible-lint python tests/ansible_lint.py &
-[ "${1:-}" = lint ] || step rollout-tests pytest -q -p no:cacheprovider tests/unit/service tests/templates &
+[ "${1:-}" = lint ] || step ops-bot-tests pytest -q -p no:cacheprovider tests/unit/ops_bot &
 step ruff ruff check --quiet .
 step format ruff format --check --quiet .
 step yamllint yamllint --strict .
 step readmes python docs/role_readme.py --check
 step mypy mypy
-[ "${1:-}" = lint ] || step other-tests pytest -q tests/unit --ignore tests/unit/service
+[ "${1:-}" = lint ] || step other-tests pytest -q tests/unit tests/templates --ignore tests/unit/ops_bot
 wait
 [ ! -e "$results/failed" ]
