@@ -112,6 +112,12 @@ def test_a_secret_is_in_no_answer(keep: Keep, tmp_path: Path) -> None:
     assert base64.b64encode(b"hunter2").decode()[:8] not in json.dumps(answer), "nor in what the module was told"
 
 
+def test_a_wrong_entry_is_named_without_its_text() -> None:
+    with pytest.raises(ValueError, match="entry 1 of files") as refused:
+        action.checked([{"path": "relative", "content": "hunter2"}])
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [

@@ -34,9 +34,9 @@ def checked(files: Any) -> list[dict[str, Any]]:
     if not isinstance(files, list):
         raise ValueError("files is to be a list")
     entries = []
-    for given in files:
+    for number, given in enumerate(files, 1):
         if not isinstance(given, Mapping) or not str(given.get("path", "")).startswith("/"):
-            raise ValueError(f"an entry of files needs an absolute path: {given}")
+            raise ValueError(f"entry {number} of files needs an absolute path")  # shown without its text: a secret?
         path = given["path"]
         if unknown := sorted(set(given) - {"path", *SOURCES, *DEFAULTS}):
             raise ValueError(
@@ -75,6 +75,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             entry["content"] = base64.b64encode(content).decode()
         payload = base64.b64encode(json.dumps(entries).encode()).decode()
         result.update(self._execute_module("host_files", module_args={"payload": payload}, task_vars=variables))
+        if result.get("failed"):
+            result["msg"] = f"{result.get('msg', '')}\nNext, when that is mended: make site"
         return result
 
     def _content(self, entry: dict[str, Any], variables: dict[str, Any]) -> bytes:

@@ -408,7 +408,7 @@ class Rollout:
 
     def _need_engine(self, min_free_mb: int) -> None:
         try:
-            self.host.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_seconds=10)
+            slots.ask_engine(self.host)
         except CommandError as error:
             raise RolloutError(f"no Docker engine answers ({error}); {self.serving()}") from None
         free = self.host.free_bytes("/var/lib/docker") // 1_000_000

@@ -18,6 +18,15 @@ def other(slot: str | None) -> str:
     return "b" if slot == "a" else "a"
 
 
+def ask_engine(host: Host) -> None:
+    """Make sure that the host's Docker engine answers.
+
+    Raises:
+        CommandError: it does not.
+    """
+    host.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_seconds=10)
+
+
 def port(spec: Spec, slot: str) -> int:
     """Return the loopback port of an http service's slot."""
     return PORT_OFFSET[slot] + int(spec["public_port"])
@@ -122,7 +131,11 @@ class Slot:
         """Return how the slot's container ended, or None while it runs."""
         state = self._inspect("{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}")
         if state is None:
-            return "the container could not be started" if self._engine_answers() else "no Docker engine answers"
+            try:
+                ask_engine(self._host)
+            except CommandError:
+                return "no Docker engine answers"
+            return "the container could not be started"
         status, code, killed, *error = state.split(" ", 3)
         if status in ("running", "created"):
             return None
@@ -140,12 +153,6 @@ class Slot:
             return self._host.run(["docker", "logs", "--tail", str(lines), name], check=False)
         except CommandError:  # too slow: the log is a help, not worth more trouble
             return ""
-
-    def _engine_answers(self) -> bool:
-        try:
-            return bool(self._host.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_seconds=10))
-        except CommandError:
-            return False
 
     def _inspect(self, template: str) -> str | None:
         try:
