@@ -98,7 +98,7 @@ def test_sh_accepts_what_systemd_hands_to_it() -> None:
 
 DOCKER = """#!/bin/sh
 case "$1" in
-inspect) test -e running && echo true || exit 1 ;;
+inspect) test -e state && cat state || exit 1 ;;
 *) echo "$@" >> calls ;;
 esac
 """
@@ -113,25 +113,46 @@ def engine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_prestart(engine: Path) -> list[str]:
+def by_upstart() -> str:
     (script,) = scripts(unit(UPSTART))
-    script = script.replace("/etc/tagboat/web/$SLOT.run", "./$SLOT.run")
+    return script.replace("/etc/tagboat/web/$SLOT.run", "./$SLOT.run")
+
+
+def by_systemd() -> str:
+    """The same, with the `EnvironmentFile` read by sh instead of systemd."""
+    (script,) = re.findall(r"^ExecStartPre=/bin/sh -ec '(.*)'$", unit(SYSTEMD), re.MULTILINE)
+    return ". ./b.run\n" + str(script).replace("$$", "$").replace("%i", "b")
+
+
+each_init = pytest.mark.parametrize("script", [by_systemd(), by_upstart()], ids=["systemd", "upstart"])
+
+
+def started_by(script: str, engine: Path) -> list[str]:
     environment = {"PATH": f"{engine}:/usr/bin:/bin", "SLOT": "b"}
     subprocess.run(["sh", "-e"], input=script, text=True, check=True, cwd=engine, env=environment)
     calls = engine / "calls"
     return calls.read_text().splitlines() if calls.exists() else []
 
 
-def test_a_start_removes_what_is_left_and_runs_the_container(engine: Path) -> None:
-    removed, started = run_prestart(engine)
-    assert removed == "rm --force web-b"
+@each_init
+def test_a_start_runs_the_container(script: str, engine: Path) -> None:
+    (started,) = started_by(script, engine)
     assert started.startswith("run --detach --name web-b ")
     assert started.endswith(" --memory=1m --label=x=y r:5000/web@sha256:1 a b")
 
 
-def test_a_start_leaves_a_running_container_alone(engine: Path) -> None:
-    (engine / "running").touch()
-    assert run_prestart(engine) == []
+@each_init
+def test_a_start_removes_what_is_left_first(script: str, engine: Path) -> None:
+    (engine / "state").write_text("false\n")
+    removed, started = started_by(script, engine)
+    assert removed == "rm --force web-b"
+    assert started.startswith("run --detach --name web-b ")
+
+
+@each_init
+def test_a_start_leaves_a_running_container_alone(script: str, engine: Path) -> None:
+    (engine / "state").write_text("true\n")
+    assert started_by(script, engine) == []
 
 
 def test_boot_starts_the_enabled_slots_only(tmp_path: Path) -> None:

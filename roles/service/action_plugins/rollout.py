@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -39,26 +40,40 @@ from ansible.module_utils.tagboat.conductor import Conductor, Wish  # noqa: E402
 
 CONTROL_NODE_ONLY = {"conductor.py", "decide.py"}
 MARK = "TAGBOAT-ANSWER "
-# Read by the host's Python from its command line; everything else comes on standard input.
-BOOTSTRAP = (
-    "import sys,json,base64,tempfile;"
-    "given=json.load(sys.stdin);"
-    "code=tempfile.NamedTemporaryFile(suffix='.zip');"
-    "code.write(base64.b64decode(given['code']));code.flush();"
-    "sys.path.insert(0,code.name);"
-    "from tagboat.steps import take;"
-    f"print({MARK!r}+json.dumps(take(given['arguments'],given['check'])))"
-)
+CODE_FOLDER = "/run/tagboat/code"  # empty after every boot
+# Read by the host's Python from its command line; all else comes on standard input. The code is unpacked once and
+# compiled by the first step that uses it: that spares every later one some 60 ms of a core.
+BOOTSTRAP = f"""
+import sys, json
+given = json.load(sys.stdin)
+folder = "{CODE_FOLDER}/" + given["code_name"]
+try:
+    sys.path.insert(0, folder)
+    from tagboat.steps import take
+except ImportError:
+    import base64, io, os, tempfile, zipfile
+    os.makedirs("{CODE_FOLDER}", exist_ok=True)
+    unpacked = tempfile.mkdtemp(dir="{CODE_FOLDER}")
+    zipfile.ZipFile(io.BytesIO(base64.b64decode(given["code"]))).extractall(unpacked)
+    try:
+        os.rename(unpacked, folder)
+    except OSError:
+        sys.path[0] = unpacked
+    sys.path_importer_cache.clear()
+    sys.modules.pop("tagboat", None)
+    from tagboat.steps import take
+print({MARK!r} + json.dumps(take(given["arguments"], given["check"])))
+"""
 
 
-def packed_code() -> str:
-    """Pack what hosts need of module_utils/tagboat as a zip archive that Python imports from, in base64."""
+def packed_code() -> bytes:
+    """Pack what hosts need of module_utils/tagboat as a zip archive; the same code makes the same bytes."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for source in sorted(CODE.glob("tagboat/*.py")):
             if source.name not in CONTROL_NODE_ONLY:
-                file.write(source, source.relative_to(CODE))
-    return base64.b64encode(archive.getvalue()).decode()
+                file.writestr(zipfile.ZipInfo(str(source.relative_to(CODE))), source.read_bytes())
+    return archive.getvalue()
 
 
 class Hosts:
@@ -72,7 +87,9 @@ class Hosts:
     def __init__(self, connections: dict[str, tuple[Any, str]], check: bool) -> None:
         self._connections = connections
         self._check = check
-        self._code = packed_code()
+        code = packed_code()
+        # Named by what is in it: another version of this project, at work at the same time, finds its own.
+        self._code = {"code": base64.b64encode(code).decode(), "code_name": hashlib.sha256(code).hexdigest()[:16]}
 
     def __enter__(self) -> Hosts:
         """Get ready to ask. Twice the threads, because a host may be asked while it still thinks about what was."""
@@ -185,7 +202,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         context.remote_addr = host
         name = variables.get("ansible_connection", "ssh")
         connection = connection_loader.get(name, context, None)
-        command = f"{variables.get('ansible_python_interpreter', 'python3')} -c {shlex.quote(BOOTSTRAP)}"
+        # -IS: from the standard library only, which starts sooner, and from no folder or variable of a user.
+        command = f"{variables.get('ansible_python_interpreter', 'python3')} -IS -c {shlex.quote(BOOTSTRAP)}"
         _set_options(connection, "connection", variables, {"host": host})
         _set_options(connection._shell, "shell", variables, {})
         if variables.get("ansible_become"):
@@ -201,9 +219,11 @@ def _set_options(plugin: Any, kind: str, variables: Any, more: dict[str, Any]) -
     plugin.set_options(var_options={name: variables[name] for name in known if name in variables}, direct=more)
 
 
-def _ask_one(connection: Any, command: str, code: str, arguments: dict[str, Any], check: bool) -> dict[str, Any]:
+def _ask_one(
+    connection: Any, command: str, code: dict[str, str], arguments: dict[str, Any], check: bool
+) -> dict[str, Any]:
     """Take one step on one host."""
-    request = json.dumps({"code": code, "arguments": arguments, "check": check}).encode()
+    request = json.dumps({**code, "arguments": arguments, "check": check}).encode()
     try:
         status, out, err = connection.exec_command(command, in_data=request, sudoable=True)
     except (AnsibleConnectionFailure, AnsibleError) as error:

@@ -26,42 +26,23 @@ freed_bytes: {description: Bytes given back; in check mode at least that many., 
 """
 
 import contextlib  # noqa: E402  the documentation of a module comes first
-import http.client  # noqa: E402
 import json  # noqa: E402
-import socket  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible.module_utils.tagboat import prune  # noqa: E402
-from ansible.module_utils.tagboat.host import CommandError, Host  # noqa: E402
+from ansible.module_utils.tagboat.host import ENGINE_SOCKET, CommandError, Host  # noqa: E402
 from ansible.module_utils.tagboat.lease import Lease, LeaseHeldError  # noqa: E402
 from ansible.module_utils.tagboat.record import PATH as RECORD  # noqa: E402
 
-ENGINE_SOCKET = "/var/run/docker.sock"
 
-
-def disk_usage() -> dict[str, Any]:
+def disk_usage(host: Host) -> dict[str, Any]:
     """Return the engine's images and containers with the bytes they take; the command line rounds those.
 
     Raises:
-        OSError: the engine does not answer, or not with that.
+        OSError: the engine does not answer.
     """
-    connection = http.client.HTTPConnection("localhost", timeout=120)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(120)
-    try:
-        connection.sock.connect(ENGINE_SOCKET)
-        connection.request("GET", "/system/df")
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise OSError(f"no Docker engine answers ({error})") from None
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise OSError(f"the Docker engine refused: {body[:500].decode(errors='replace')}")
-    usage: dict[str, Any] = json.loads(body)
-    return usage
+    return host.engine("GET", "/system/df") or {}
 
 
 def names(usage: dict[str, Any]) -> set[str]:
@@ -78,7 +59,7 @@ def remove(host: Host, services: dict[str, str], digests: set[str], result: dict
     Raises:
         CommandError: something could not be removed; the rest was.
     """
-    before = disk_usage()
+    before = disk_usage(host)
 
     def spoken(names: list[str]) -> list[str]:
         return [prune.spoken(name, before["Images"] or []) for name in names]
@@ -96,7 +77,7 @@ def remove(host: Host, services: dict[str, str], digests: set[str], result: dict
         if images:
             host.run(["docker", "rmi", *images], timeout_seconds=600)
     finally:
-        after = disk_usage()
+        after = disk_usage(host)
         gone = [name for name in (*containers, *images) if name not in names(after)]
         result.update(removed=spoken(gone), freed_bytes=int(before["LayersSize"] - after["LayersSize"]))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -244,6 +243,22 @@ class FakeHost(Host):
                     return 503, "no database"
         raise ConnectionRefusedError("connection refused")
 
+    def engine(self, method: str, path: str, timeout_seconds: float = 120) -> dict[str, Any] | None:  # noqa: ARG002
+        self._effect(f"engine {method} {path}", OSError)
+        self.pass_time(0.01)
+        if not self.engine_answers:
+            raise OSError("no Docker engine answers ([Errno 111] Connection refused)")
+        _, kind, *name = path.partition("?")[0].removesuffix("/json").split("/", 2)
+        if (method, kind) == ("GET", "version"):
+            return {"Version": "20.10.24"}
+        if (method, kind) == ("GET", "images"):
+            return {"Id": "0123abc"} if name[0] in self.images else None
+        if (method, kind) == ("GET", "containers"):
+            return self._container(name[0])
+        if (method, kind) == ("DELETE", "containers"):
+            return None if self.containers.pop(name[0], None) is None else {}
+        raise AssertionError(f"the engine knows no {method} {path}")
+
     def haproxy(self, command: str) -> str:  # noqa: PLR0911  one a command
         self._effect(f"haproxy {command}", OSError)
         if not self.edge_answers:
@@ -388,11 +403,7 @@ class FakeHost(Host):
         if container := self.containers.get(unit_container(unit)):
             container.stopped = True
 
-    def _docker(self, words: list[str], timeout_seconds: float) -> str:  # noqa: PLR0911  one a command
-        if words[0] == "version":
-            return "20.10.24"
-        if words[:3] == ["image", "ls", "--quiet"]:
-            return "0123abc" if words[3] in self.images else ""
+    def _docker(self, words: list[str], timeout_seconds: float) -> str:
         if words[:2] == ["image", "rm"]:
             return str(self.images.pop(words[2], ""))
         if words[:2] == ["pull", "--quiet"]:
@@ -403,11 +414,6 @@ class FakeHost(Host):
         if words[:2] == ["rm", "--force"]:
             self.containers.pop(words[2], None)
             return words[2]
-        if words[:2] == ["ps", "--filter"]:
-            assert words[3:] == ["--format", "{{.Names}}"]
-            return "\n".join(name for name in self.containers if re.match(words[2][5:], name) and self.running(name))
-        if words[:2] == ["inspect", "--format"]:
-            return self._inspect(words[2], words[3])
         if words[:2] == ["logs", "--tail"]:
             container = self.containers.get(words[3])
             return "\n".join(container.behaviour.says.splitlines()[-int(words[2]) :]) if container else ""
@@ -423,23 +429,26 @@ class FakeHost(Host):
             return str(self.migration)
         raise AssertionError(f"no docker {words}")
 
-    def _inspect(self, template: str, name: str) -> str:
+    def _container(self, name: str) -> dict[str, Any] | None:
         container = self.containers.get(name)
         if container is None:
-            raise CommandError(f"docker inspect failed with 1: No such object: {name}")
+            return None
         running = self.running(name) is not None
         crashed = not running and not container.stopped
-        shown: dict[str, Any] = {
-            ".State.Running": "true" if running else "false",
-            ".State.Status": "running" if running else "exited",
-            ".State.ExitCode": container.behaviour.exit_code if crashed else 0,
-            ".State.OOMKilled": "true" if crashed and container.behaviour.exit_code == 137 else "false",
-            ".State.Error": "",
-            ".Id": f"{name}:{container.started}",
-            'index .Config.Labels "tagboat.digest"': container.label("tagboat.digest"),
-            "json .Config.Env": json.dumps([f"{key}={value}" for key, value in container.env.items()]),
+        return {
+            "Id": f"{name}:{container.started}",
+            "State": {
+                "Running": running,
+                "Status": "running" if running else "exited",
+                "ExitCode": container.behaviour.exit_code if crashed else 0,
+                "OOMKilled": crashed and container.behaviour.exit_code == 137,
+                "Error": "",
+            },
+            "Config": {
+                "Labels": {"tagboat.digest": container.label("tagboat.digest")},
+                "Env": [f"{key}={value}" for key, value in container.env.items()],
+            },
         }
-        return re.sub(r"\{\{(.*?)\}\}", lambda found: str(shown[found[1]]), template).strip()
 
 
 def unit_container(unit: str) -> str:

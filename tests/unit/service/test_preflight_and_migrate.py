@@ -43,7 +43,7 @@ def test_a_host_that_was_never_prepared_says_how_to(host: FakeHost) -> None:
 
 def test_without_an_engine(host: FakeHost) -> None:
     host.engine_answers = False
-    with pytest.raises(RolloutError, match=r"no Docker engine answers .*Cannot connect.*; web1 still serves v1"):
+    with pytest.raises(RolloutError, match=r"no Docker engine answers .*refused.; web1 still serves v1"):
         preflight(host)
 
 
@@ -148,7 +148,7 @@ def test_status_of_a_release_that_died_says_how() -> None:
 
 def test_status_of_a_host_whose_engine_is_stopped_says_so(host: FakeHost) -> None:
     host.engine_answers = False
-    assert rollout(host, "look").status()["health"] == "no Docker engine answers"
+    assert rollout(host, "look").status()["health"] == "no Docker engine answers ([Errno 111] Connection refused)"
 
 
 def test_status_of_a_host_without_a_release() -> None:

@@ -136,7 +136,7 @@ def test_undo_does_not_disturb_the_rollout_that_won_the_host() -> None:
     rollout(host, "winner").preflight(release("v2", HTTP), first=True, min_free_mb=0)
     host.effects.clear()
     assert undo(host, "loser") is False
-    assert not [effect for effect in host.effects if effect.startswith(("lock", "write", "run docker"))]
+    assert not [effect for effect in host.effects if effect.startswith(("lock", "write", "run docker", "engine"))]
     rollout(host, "winner").switch(release("v2", HTTP), SECRETS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import http.client
+import json
 import os
 import select
 import shutil
@@ -15,7 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
 
+ENGINE_SOCKET = "/run/docker.sock"
 HAPROXY_SOCKET = "/run/haproxy/admin.sock"
 
 
@@ -126,6 +130,32 @@ class Host:
         finally:
             connection.close()
 
+    def engine(self, method: str, path: str, timeout_seconds: float = 120) -> dict[str, Any] | None:
+        """Ask the Docker engine's API for a JSON object; return None when it knows no such thing.
+
+        A rollout asks often, and the command line takes some 50 ms of a core each time it starts.
+        Contract: https://docs.docker.com/reference/api/engine/
+
+        Raises:
+            OSError: it does not answer in time.
+            CommandError: it refuses.
+        """
+        connection = _Engine("localhost", timeout=timeout_seconds)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise OSError(f"no Docker engine answers ({error})") from None
+        finally:
+            connection.close()
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        found: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise CommandError(f"the Docker engine refused {method} {path}: {found.get('message', answer.status)}")
+        return found
+
     def haproxy(self, command: str) -> str:
         """Send one command to the edge's admin socket and return its answer.
 
@@ -186,6 +216,15 @@ class Host:
     def sleep(self, seconds: float) -> None:
         """Wait between two looks at a condition."""
         time.sleep(seconds)
+
+
+class _Engine(http.client.HTTPConnection):
+    """HTTP over the engine's socket."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(ENGINE_SOCKET)
 
 
 @contextlib.contextmanager

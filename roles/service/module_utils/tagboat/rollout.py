@@ -408,15 +408,15 @@ class Rollout:
 
     def _need_engine(self, min_free_mb: int) -> None:
         try:
-            slots.ask_engine(self.host)
-        except CommandError as error:
-            raise RolloutError(f"no Docker engine answers ({error}); {self.serving()}") from None
+            self.host.engine("GET", "/version", timeout_seconds=10)
+        except OSError as error:
+            raise RolloutError(f"{error}; {self.serving()}") from None
         free = self.host.free_bytes("/var/lib/docker") // 1_000_000
         if free < min_free_mb:
             raise RolloutError(f"only {free} MB are free, {min_free_mb} MB are needed: make prune; {self.serving()}")
 
     def _need_image(self, release: Release) -> None:
-        if self.host.run(["docker", "image", "ls", "--quiet", release["image"]]):
+        if self.host.engine("GET", f"/images/{release['image']}/json"):
             return
         try:
             self.host.run(["docker", "pull", "--quiet", release["image"]], timeout_seconds=900)

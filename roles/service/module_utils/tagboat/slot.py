@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from typing import Any
 
 from .host import CommandError, Host
@@ -16,15 +16,6 @@ Spec = dict[str, Any]
 def other(slot: str | None) -> str:
     """Name the slot that is not this one; a host without a release begins with `a`."""
     return "b" if slot == "a" else "a"
-
-
-def ask_engine(host: Host) -> None:
-    """Make sure that the host's Docker engine answers.
-
-    Raises:
-        CommandError: it does not.
-    """
-    host.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_seconds=10)
 
 
 def port(spec: Spec, slot: str) -> int:
@@ -105,22 +96,27 @@ class Slot:
 
     def runs(self, digest: str, secrets: dict[str, str]) -> bool:
         """Tell whether the slot's container runs this digest, and was started with these secrets."""
-        shown = self._inspect('{{.State.Running}} {{index .Config.Labels "tagboat.digest"}} {{json .Config.Env}}')
-        if shown is None:
+        found = self._container()
+        if not found or not found["State"]["Running"]:
             return False
-        running, label, env = shown.split(" ", 2)
         wanted = {f"{name}={value}" for name, value in secrets.items()}
-        return (running, label) == ("true", digest) and wanted <= set(json.loads(env))
+        config = found["Config"]
+        return config["Labels"].get("tagboat.digest") == digest and wanted <= set(config["Env"] or [])
 
     def is_running(self) -> bool:
-        """Tell whether the slot's container runs; unlike `why_ended`, sure of it: the engine must have said so."""
-        named = f"name=^{container(self._service, self.name)}$"
-        return self._host.run(["docker", "ps", "--filter", named, "--format", "{{.Names}}"]) != ""
+        """Tell whether the slot's container runs.
+
+        Raises:
+            OSError: the engine does not answer.
+        """
+        found = self._container()
+        return bool(found and found["State"]["Running"])
 
     def start(self) -> None:
         """Start the slot with what its files say, after ending what ran in it."""
         # Whatever still runs here carries no traffic: no need to wait for its farewell.
-        self._host.run(["docker", "rm", "--force", container(self._service, self.name)], check=False)
+        with contextlib.suppress(CommandError):  # the start says what is wrong, if anything is
+            self._host.engine("DELETE", f"/containers/{container(self._service, self.name)}?force=true")
         self._init.start(self._service, self.name)
 
     def stop(self) -> None:
@@ -129,22 +125,22 @@ class Slot:
 
     def why_ended(self) -> str | None:
         """Return how the slot's container ended, or None while it runs."""
-        state = self._inspect("{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Error}}")
-        if state is None:
-            try:
-                ask_engine(self._host)
-            except CommandError:
-                return "no Docker engine answers"
+        try:
+            found = self._container()
+        except (CommandError, OSError) as error:
+            return str(error)
+        if found is None:
             return "the container could not be started"
-        status, code, killed, *error = state.split(" ", 3)
-        if status in ("running", "created"):
+        state = found["State"]
+        if state["Status"] in ("running", "created"):
             return None
-        memory = ", out of memory" if killed == "true" else ""
-        return f"the container exited with {code}{memory}{': ' + error[0] if error and error[0] else ''}"
+        memory = ", out of memory" if state["OOMKilled"] else ""
+        return f"the container exited with {state['ExitCode']}{memory}{': ' + state['Error'] if state['Error'] else ''}"
 
     def container_id(self) -> str:
         """Return the engine's id of the slot's container, another one after every start; '' when there is none."""
-        return self._inspect("{{.Id}}") or ""
+        found = self._container()
+        return found["Id"] if found else ""
 
     def log_tail(self, lines: int) -> str:
         """Return the last lines the slot's container wrote."""
@@ -154,11 +150,8 @@ class Slot:
         except CommandError:  # too slow: the log is a help, not worth more trouble
             return ""
 
-    def _inspect(self, template: str) -> str | None:
-        try:
-            return self._host.run(["docker", "inspect", "--format", template, container(self._service, self.name)])
-        except CommandError:
-            return None
+    def _container(self) -> dict[str, Any] | None:
+        return self._host.engine("GET", f"/containers/{container(self._service, self.name)}/json")
 
 
 class Init:
