@@ -7,6 +7,7 @@ terminal), it is the one that tells.
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from ops_bot.events import Event
-from ops_bot.spool import Spool
+from ops_bot.spool import Flushed, Spool
 
 REQUEST_SECONDS = 5.0
+AWAY_SECONDS = 2.0  # between two attempts while the bot is away: the rollout needs the processor more
 GIVE_UP_SECONDS = 20.0  # after the run: what is left then, the next run or `ops-bot flush` sends
 MAIL, END = b".", b"E"
 
@@ -84,28 +86,35 @@ class Postman:
             signal.signal(number, signal.SIG_IGN)
         _let_go_of_everything_but(reading)
         ended = False
-        self._flush()  # what earlier runs could not send
-        while heard := os.read(reading, 4096):
-            ended = ended or END in heard
-            self._flush()
+        again_at: float | None = 0.0  # what earlier runs could not send goes first
+        while True:
+            seconds = None if again_at is None else max(0.0, again_at - time.monotonic())
+            if select.select([reading], [], [], seconds)[0]:
+                heard = os.read(reading, 4096)
+                if not heard:
+                    break
+                ended = ended or END in heard
+                again_at = again_at or 0.0
+            if again_at is not None and time.monotonic() >= again_at:
+                again_at = time.monotonic() + AWAY_SECONDS if self._flush().why_left else None
         if not ended:
             with contextlib.suppress(OSError):
                 self._spool.add(unfinished())
         deadline = time.monotonic() + GIVE_UP_SECONDS
         pause = 0.5
-        while self._flush() and time.monotonic() < deadline:
+        while self._flush().left and time.monotonic() < deadline:
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
         os._exit(0)
 
-    def _flush(self) -> int:
-        """Send what waits; how many are left."""
+    def _flush(self) -> Flushed:
+        """Send what waits."""
         try:
             return self._spool.flush(
                 self._url, self._token, REQUEST_SECONDS, ca_file=self._ca_file, deadline_seconds=GIVE_UP_SECONDS
-            ).left
+            )
         except OSError:
-            return 0  # no spool to read: nothing can be done here
+            return Flushed()  # no spool to read: nothing can be done here
 
 
 def _let_go_of_everything_but(kept: int) -> None:

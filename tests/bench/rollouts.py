@@ -2,7 +2,8 @@
 
 By hand means: a script over one SSH connection per host that is open already, on all hosts at once. It pulls, starts
 the other container, waits for its health, flips the edge and stops the old one. No Ansible, no preflight, no canary, no
-lease, no record, no way back: what a rollout could cost at the least.
+lease, no record, no way back, nobody told: what a rollout could cost at the least. Rollouts tell a real ops bot, which
+runs on this machine too.
 
     python tests/bench/rollouts.py [--hosts 2,8,24] [--delays 0,50,100] [--runs 7] [--images bench,web] [--fleet bench]
 """
@@ -31,6 +32,7 @@ import yaml
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "fleet"))
 
+from bot import BOT_TOKEN, Bot, bot  # noqa: E402
 from fleet import ROOT, Fleet, Run, Source  # noqa: E402
 from relay import Relay  # noqa: E402
 
@@ -107,9 +109,9 @@ class Timed:
 
 
 class Bench:
-    """A provisioned fleet of one size, with two releases of each image."""
+    """A provisioned fleet of one size, with two releases of each image; the ops bot `told` is told of all."""
 
-    def __init__(self, fleet: Fleet, source: Source, hosts: int, images: list[str], provision: bool) -> None:
+    def __init__(self, fleet: Fleet, source: Source, told: Bot, hosts: int, images: list[str], provision: bool) -> None:
         os.environ["LAB_WEB_HOSTS"] = str(hosts)
         self.fleet = fleet
         services = yaml.safe_load((ROOT / "playbooks/group_vars/all/services.yml").read_text())["services"]
@@ -118,7 +120,7 @@ class Bench:
             "services": {"web": services["web"] | {"rollout": NO_WATCH}, "bench": BENCH, "byhand": by_hand},
             "images": {"base": {}, "postgres": {}, "web": {}, "bench": {}},
         }
-        self.extra = json.dumps(extra)
+        self.extra = json.dumps(extra | {"ops_bot_url": f"http://127.0.0.1:{told.port}", "ops_bot_token": BOT_TOKEN})
         self.ports = {"web": 80, "bench": BENCH["public_port"]}
         for playbook in ("lab", "site") if provision else ():
             self.need(playbook)
@@ -344,18 +346,21 @@ def main() -> None:
     source = Source(fleet.folder / "source")
     source.reset()
     results: list[Timed] = []
-    for size in given.hosts.split(","):
-        bench = Bench(fleet, source, int(size), given.images.split(","), not given.provisioned)
-        fleet.show = lambda _line: None
-        for delay in delays:
-            with Relay(bench.ssh_ports(), delay / 1000) as relay:
-                distance = Distance(bench, relay, delay)
-                for image in bench.tags if delay == delays[0] else ["bench"]:
-                    print(f"{size} hosts, {delay} ms, {image}", flush=True)
-                    results += measure(distance, image, given.runs, by_hand=image == "bench")
-                    (fleet.reports / "rollouts.json").write_text(
-                        json.dumps([timed.row() | {"all s": timed.seconds} for timed in results], indent=1) + "\n"
-                    )
+    with bot(fleet.reports / "bot") as told:
+        for size in given.hosts.split(","):
+            bench = Bench(
+                fleet, source, told, int(size), images=given.images.split(","), provision=not given.provisioned
+            )
+            fleet.show = lambda _line: None
+            for delay in delays:
+                with Relay(bench.ssh_ports(), delay / 1000) as relay:
+                    distance = Distance(bench, relay, delay)
+                    for image in bench.tags if delay == delays[0] else ["bench"]:
+                        print(f"{size} hosts, {delay} ms, {image}", flush=True)
+                        results += measure(distance, image, given.runs, by_hand=image == "bench")
+                        (fleet.reports / "rollouts.json").write_text(
+                            json.dumps([timed.row() | {"all s": timed.seconds} for timed in results], indent=1) + "\n"
+                        )
     show([timed.row() for timed in results])
 
 
