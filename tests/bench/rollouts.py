@@ -111,7 +111,9 @@ class Timed:
 class Bench:
     """A provisioned fleet of one size, with two releases of each image; the ops bot `told` is told of all."""
 
-    def __init__(self, fleet: Fleet, source: Source, told: Bot, hosts: int, images: list[str], provision: bool) -> None:
+    def __init__(
+        self, fleet: Fleet, source: Source, told: Bot, hosts: int, *, images: list[str], provision: bool
+    ) -> None:
         os.environ["LAB_WEB_HOSTS"] = str(hosts)
         self.fleet = fleet
         services = yaml.safe_load((ROOT / "playbooks/group_vars/all/services.yml").read_text())["services"]
