@@ -1,8 +1,8 @@
 #!/bin/sh
 # Make the project's own Python environment in .venv, installing what the machine lacks for it.
-# Usage: setup.sh ops|dev [engine] [postgresql] [browser] [journal]
+# Usage: setup.sh ops|dev [engine] [postgresql] [browser] [journal] [strace]
 #   ops: to run playbooks; dev: and to test; engine: and to run the local fleet; postgresql, browser: and to test with one;
-#   journal: and with the collector of journals
+#   journal: and with the collector of journals; strace: and with system calls that fail
 set -eu
 set=$1
 shift
@@ -51,6 +51,9 @@ if wants postgresql; then
 fi
 if wants journal; then
     [ -x /lib/systemd/systemd-journal-remote ] || install systemd systemd-journal-remote
+fi
+if wants strace; then
+    command -v strace >/dev/null || install strace
 fi
 # Ubuntu's package of that name is but a pointer to a snap: there, Playwright's own is taken, below.
 own_browser() { command -v chromium >/dev/null || ! grep -q '^ID=ubuntu' /etc/os-release; }

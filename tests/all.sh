@@ -16,7 +16,7 @@ mkdir -p reports
 # with all examples.
 export TAGBOAT_ALL_TESTS=1
 sh tests/check.sh
-requirements/setup.sh dev postgresql browser journal
+requirements/setup.sh dev postgresql browser journal strace
 pytest tests/ops_bot
 # Roles first: they make the host image. What they leave behind after a crash, the next run removes.
 sh tests/roles.sh

@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import resource
+import shutil
 import socket
 import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bot_process import until
@@ -50,6 +55,47 @@ def test_a_disk_that_fills_and_is_freed_loses_nothing(team: Team) -> None:
     until(team.flush, "what was not taken is sent again")
     until(lambda: health(team) == 200, "it is well again")
     until(team.settled, f"told\n{team.logs()}", 120)
+    team.assert_told()
+
+
+@contextlib.contextmanager
+def disk_that_cannot_be_sure(pid: int) -> Iterator[None]:
+    """Every fsync of a process fails, as on a disk that loses its connection: strace answers in the kernel's place."""
+    command = ["strace", "--follow-forks", "--quiet=all", "--trace=fsync,fdatasync", f"--attach={pid}"]
+    strace = subprocess.Popen(
+        [*command, "--inject=fsync,fdatasync:error=EIO", "--output=/dev/null"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: traced(pid) or strace.poll() is not None, "strace watches it")
+        assert strace.poll() is None, strace.communicate()[1]
+        yield
+    finally:
+        strace.terminate()
+        strace.communicate(timeout=10)
+
+
+def traced(pid: int) -> bool:
+    """Whether every thread of a process has a tracer (proc(5))."""
+    threads = Path(f"/proc/{pid}/task").glob("*/status")
+    return all("TracerPid:\t0\n" not in thread.read_text() for thread in threads)
+
+
+@pytest.mark.skipif(
+    not shutil.which("strace") and "TAGBOAT_ALL_TESTS" not in os.environ,
+    reason="strace is not installed: apt install strace",
+)
+def test_what_the_disk_is_not_sure_of_is_not_acknowledged(team: Team) -> None:
+    bot = team.start()
+    team.tell(State.STARTED)
+    until(team.flush, "recorded")
+    until(team.settled, "told")
+    with disk_that_cannot_be_sure(bot.pid):
+        for number in range(2, 6):
+            team.tell(State.STARTED, number=number)
+            assert not team.flush(), "acknowledged, though it is on no disk"
+        assert bot.alive
+    until(team.flush, "what was not taken is sent again")
+    until(team.settled, f"told\n{team.logs()}", 60)
     team.assert_told()
 
 
