@@ -26,8 +26,8 @@ def test_what_is_slow_is_left_behind_and_knows_it() -> None:
         wanted.append(still_wanted())
         done.set()
 
-    with pytest.raises(DeadlineExceeded, match=r"0\.01 s"):
-        within(0.01, slow)
+    with pytest.raises(DeadlineExceeded, match=r"0\.3 s"):
+        within(0.3, slow)
     release.set()
     assert done.wait(5)
     assert wanted == [True, False]
