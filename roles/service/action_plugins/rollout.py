@@ -2,8 +2,8 @@
 
 Ansible brings inventory, variables, connection and privilege; the conductor says what happens on which host when. A
 step is one remote execution: Python on the host gets its own code and the arguments on standard input, so nothing shows
-in a process list and nothing is left behind. That is what makes a rollback a matter of a second or two: a task of its
-own for every step would spend more time in Ansible than on the hosts.
+in a process list, and only the code stays there, under /run. That is what makes a rollback a matter of a second or two:
+a task of its own for every step would spend more time in Ansible than on the hosts.
 """
 
 from __future__ import annotations

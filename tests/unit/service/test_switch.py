@@ -276,6 +276,17 @@ def test_a_live_release_that_was_stopped_is_started_by_deploying_it_again() -> N
     assert_settled(host, "v1")
 
 
+def test_the_engine_is_not_asked_at_every_look_at_the_page() -> None:
+    """On a host whose processors are busy with a start, the questions would be what it waits for."""
+    host = prepared(v2=Image(healthy_after=5))
+    deploy(host, "one", release("v1", HTTP))
+    host.effects.clear()
+    deploy(host, "two", release("v2", HTTP, health={"interval_seconds": 0.05}))
+    looks = len([effect for effect in host.effects if effect.endswith("/healthz")])
+    assert looks > 50
+    assert len([effect for effect in host.effects if effect == "engine GET /containers/web-b/json"]) < 20
+
+
 def test_a_live_release_is_left_alone_when_the_engine_does_not_say_that_it_stopped() -> None:
     host = serving("v1")
     container = host.containers["web-a"]

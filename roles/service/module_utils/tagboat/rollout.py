@@ -21,6 +21,7 @@ from .record import REPLACED, ROLLED_BACK, STANDBY, Record, Release
 from .watch import Trouble, Watch
 
 LOG_LINES = 20
+LOOK_SECONDS = 0.5  # between two questions to the engine whether a container that is not healthy yet still runs
 T = TypeVar("T")
 
 
@@ -427,16 +428,20 @@ class Rollout:
         spec = release["spec"]
         health = spec["health"]
         begin = self.host.clock()
+        looked = float("-inf")
         answer = "no answer"
         while True:
             if spec.get("port"):
                 healthy, answer = self._ask(slots.port(spec, new.name), health["path"])
             else:
                 healthy = self.host.clock() - begin >= health["ready_seconds"]
-            ended = new.why_ended() if not healthy or not spec.get("port") else None
-            if ended:
-                raise RolloutError(ended)
-            if healthy:
+            if healthy and spec.get("port"):
+                return
+            if healthy or self.host.clock() - looked >= LOOK_SECONDS:
+                looked = self.host.clock()
+                if ended := new.why_ended():
+                    raise RolloutError(ended)
+            if healthy:  # a worker, that still runs
                 return
             if self.host.clock() - begin > health["deadline_seconds"]:
                 raise RolloutError(f"not healthy within {health['deadline_seconds']:g} s, last: {answer}")
