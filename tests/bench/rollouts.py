@@ -76,6 +76,7 @@ class Timed:
     image: str
     what: str
     seconds: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)  # share of the processors' time that was used meanwhile
     by_hand_seconds: list[float] = field(default_factory=list)
     requests: int = 0
     failed: dict[str, int] = field(default_factory=dict)
@@ -96,6 +97,7 @@ class Timed:
             "runs": len(self.seconds),
             "median s": round(middle, 2),
             "spread s": f"{min(self.seconds):.2f}-{max(self.seconds):.2f}",
+            "busy %": round(100 * statistics.median(self.busy)),
             "by hand s": round(hand, 2) if hand else "",
             "ratio": round(middle / hand, 1) if hand else "",
             "executions": self.executions_per_host or "",
@@ -275,7 +277,10 @@ def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Ti
 
     def timed(what: str, verb: str, **extra: str) -> None:
         with bench.load(image, kinds[what]):
+            used, passed = processor_ticks()
             kinds[what].seconds.append(distance.play(verb, image, **extra).seconds)
+            used_then, passed_then = processor_ticks()
+            kinds[what].busy.append((used_then - used) / (passed_then - passed))
 
     distance.play("deploy", image, tag=old, force="true")
     if by_hand:
@@ -300,6 +305,13 @@ def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Ti
             kinds["rollback, cold"].by_hand_seconds.append(distance.by_hand(image, 0, "start stop"))
     count(distance, image, kinds)
     return list(kinds.values())
+
+
+def processor_ticks() -> tuple[int, int]:
+    """What all processors of this machine did since it booted, and could have done, in ticks (proc_stat(5))."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]  # with nothing to do, or only a disk to wait for
+    return sum(ticks) - idle, sum(ticks)
 
 
 def count(distance: Distance, image: str, kinds: dict[str, Timed]) -> None:
