@@ -11,7 +11,9 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,10 @@ def disk_that_cannot_be_sure(pid: int) -> Iterator[None]:
 def traced(pid: int) -> bool:
     """Whether every thread of a process has a tracer (proc(5))."""
     threads = Path(f"/proc/{pid}/task").glob("*/status")
-    return all("TracerPid:\t0\n" not in thread.read_text() for thread in threads)
+    try:
+        return all("TracerPid:\t0\n" not in thread.read_text() for thread in threads)
+    except OSError:
+        return False  # one that ended while it was looked at
 
 
 @pytest.mark.skipif(
@@ -218,9 +223,14 @@ def test_ten_thousand_events_at_once_are_few_messages(team: Team) -> None:
             }
             for number in range(1000)
         ]
-        connection.request("POST", "/events", json.dumps(events), headers)
-        response = connection.getresponse()
-        assert (response.status, json.loads(response.read())["recorded"]) == (200, 1000)
+        while True:
+            connection.request("POST", "/events", json.dumps(events), headers)
+            response = connection.getresponse()
+            said = json.loads(response.read())
+            if response.status != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            time.sleep(float(response.headers["Retry-After"]))  # what a good sender does
+        assert (response.status, said["recorded"]) == (200, 1000)
     connection.close()
     until(team.settled, f"told\n{team.logs()}", 60)
     assert sorted(one.key for one in team.slack.seen()) == [f"deploy:{number}" for number in range(4)]

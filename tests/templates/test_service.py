@@ -135,18 +135,14 @@ def started_by(script: str, engine: Path) -> list[str]:
 
 
 @each_init
-def test_a_start_runs_the_container(script: str, engine: Path) -> None:
-    (started,) = started_by(script, engine)
-    assert started.startswith("run --detach --name web-b ")
-    assert started.endswith(" --memory=1m --label=x=y r:5000/web@sha256:1 a b")
-
-
-@each_init
-def test_a_start_removes_what_is_left_first(script: str, engine: Path) -> None:
-    (engine / "state").write_text("false\n")
+@pytest.mark.parametrize("state", ["", "false"], ids=["nothing the engine can inspect", "stopped"])
+def test_a_start_removes_what_is_left_and_runs_the_container(script: str, engine: Path, state: str) -> None:
+    if state:
+        (engine / "state").write_text(f"{state}\n")
     removed, started = started_by(script, engine)
     assert removed == "rm --force web-b"
     assert started.startswith("run --detach --name web-b ")
+    assert started.endswith(" --memory=1m --label=x=y r:5000/web@sha256:1 a b")
 
 
 @each_init

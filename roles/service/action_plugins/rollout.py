@@ -58,7 +58,9 @@ except ImportError:
     try:
         os.rename(unpacked, folder)
     except OSError:
+        import atexit, shutil
         sys.path[0] = unpacked
+        atexit.register(shutil.rmtree, unpacked, True)
     sys.path_importer_cache.clear()
     sys.modules.pop("tagboat", None)
     from tagboat.steps import take
@@ -69,10 +71,11 @@ print({MARK!r} + json.dumps(take(given["arguments"], given["check"])))
 def packed_code() -> bytes:
     """Pack what hosts need of module_utils/tagboat as a zip archive; the same code makes the same bytes."""
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(archive, "w") as file:
         for source in sorted(CODE.glob("tagboat/*.py")):
             if source.name not in CONTROL_NODE_ONLY:
-                file.writestr(zipfile.ZipInfo(str(source.relative_to(CODE))), source.read_bytes())
+                name = zipfile.ZipInfo(str(source.relative_to(CODE)))
+                file.writestr(name, source.read_bytes(), zipfile.ZIP_DEFLATED)
     return archive.getvalue()
 
 

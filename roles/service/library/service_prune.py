@@ -41,8 +41,12 @@ def disk_usage(host: Host) -> dict[str, Any]:
 
     Raises:
         OSError: the engine does not answer.
+        CommandError: it does not say.
     """
-    return host.engine("GET", "/system/df") or {}
+    usage = host.engine("GET", "/system/df")
+    if usage is None:
+        raise CommandError("the Docker engine does not say what takes space")
+    return usage
 
 
 def names(usage: dict[str, Any]) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.module_utils.tagboat import edge
 from ansible.module_utils.tagboat.rollout import Rollout, RolloutError
@@ -274,6 +276,24 @@ def test_a_live_release_that_was_stopped_is_started_by_deploying_it_again() -> N
     host.containers["web-a"].stopped = True
     assert deploy(host, "again", release("v1", HTTP)) is True
     assert_settled(host, "v1")
+
+
+def test_an_engine_that_restarts_during_a_start_is_no_fault_of_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = prepared(v2=Image(healthy_after=5))
+    deploy(host, "one", release("v1", HTTP))
+    ask, once = host.engine, iter([True])
+
+    def engine(method: str, path: str, timeout_seconds: float = 120) -> dict[str, Any] | None:
+        if method == "GET" and host.running("web-b") and next(once, False):
+            raise OSError("no Docker engine answers (connection reset)")
+        return ask(method, path, timeout_seconds)
+
+    monkeypatch.setattr(host, "engine", engine)
+    with pytest.raises(RolloutError, match="no Docker engine answers") as refused:
+        deploy(host, "two", release("v2", HTTP))
+    assert not refused.value.blames
+    assert results(host) == [("v1", "live")]
+    assert host.healthy("web-a")
 
 
 def test_the_engine_is_not_asked_at_every_look_at_the_page() -> None:

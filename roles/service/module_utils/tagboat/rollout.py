@@ -21,7 +21,7 @@ from .record import REPLACED, ROLLED_BACK, STANDBY, Record, Release
 from .watch import Trouble, Watch
 
 LOG_LINES = 20
-LOOK_SECONDS = 0.5  # between two questions to the engine whether a container that is not healthy yet still runs
+LOOK_SECONDS = 0.5  # between two questions to the engine whether a container whose page does not answer yet still runs
 T = TypeVar("T")
 
 
@@ -345,7 +345,9 @@ class Rollout:
         if live and slot and not slot.is_running():
             if not live["spec"]["overlap"]:
                 self._slot(slots.other(slot.name)).stop()
-            with contextlib.suppress(CommandError):  # a release that cannot start must not keep the next one away
+            with contextlib.suppress(
+                CommandError, OSError
+            ):  # a release that cannot start must not keep the next one away
                 slot.start()
             restarted = True
         if http:
@@ -437,7 +439,7 @@ class Rollout:
                 healthy = self.host.clock() - begin >= health["ready_seconds"]
             if healthy and spec.get("port"):
                 return
-            if healthy or self.host.clock() - looked >= LOOK_SECONDS:
+            if not spec.get("port") or self.host.clock() - looked >= LOOK_SECONDS:
                 looked = self.host.clock()
                 if ended := new.why_ended():
                     raise RolloutError(ended)
@@ -456,7 +458,10 @@ class Rollout:
 
     def _health(self, live: Release) -> str:
         slot = self._slot(live["slot"])
-        ended = slot.why_ended()
+        try:
+            ended = slot.why_ended()
+        except (CommandError, OSError) as error:
+            return str(error)
         if ended:
             return ended
         healthy, answer = self._ask_live(live)

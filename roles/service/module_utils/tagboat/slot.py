@@ -96,7 +96,10 @@ class Slot:
 
     def runs(self, digest: str, secrets: dict[str, str]) -> bool:
         """Tell whether the slot's container runs this digest, and was started with these secrets."""
-        found = self._container()
+        try:
+            found = self._container()
+        except CommandError:  # what the engine cannot even show is started afresh: it has no traffic
+            return False
         if not found or not found["State"]["Running"]:
             return False
         wanted = {f"{name}={value}" for name, value in secrets.items()}
@@ -108,6 +111,7 @@ class Slot:
 
         Raises:
             OSError: the engine does not answer.
+            CommandError: it does not say.
         """
         found = self._container()
         return bool(found and found["State"]["Running"])
@@ -124,11 +128,13 @@ class Slot:
         self._init.stop(self._service, self.name)
 
     def why_ended(self) -> str | None:
-        """Return how the slot's container ended, or None while it runs."""
-        try:
-            found = self._container()
-        except (CommandError, OSError) as error:
-            return str(error)
+        """Return how the slot's container ended, or None while it runs.
+
+        Raises:
+            OSError: the engine does not answer.
+            CommandError: it does not say.
+        """
+        found = self._container()
         if found is None:
             return "the container could not be started"
         state = found["State"]
