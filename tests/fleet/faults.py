@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -112,26 +111,6 @@ def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
         yield
     finally:
         fleet.host(host, f"umount {folder}; rm -r /root/before")
-
-
-WRONG_CLOCK = "/usr/local/bin/python-with-a-wrong-clock"
-
-
-@contextmanager
-def wrong_clock(fleet: Fleet, host: str, by: str) -> Iterator[str]:
-    """A host whose time of day is wrong, as far as rollouts see it; yields the interpreter to give to them.
-
-    The hosts of a fleet share one clock, so it is Python on that host that is told a wrong one. Uptime stays right.
-    """
-    fleet.host(host, "command -v faketime || { apt-get -q update && apt-get -qy install faketime; }")
-    text = f'#!/bin/sh\nexec faketime --exclude-monotonic -f "{by}" /usr/bin/python3 "$@"\n'
-    fleet.host(host, f"printf %s {shlex.quote(text)} > {WRONG_CLOCK}; chmod 755 {WRONG_CLOCK}")
-    try:
-        believed = float(fleet.host(host, f"{WRONG_CLOCK} -c 'import time; print(time.time())'"))
-        assert abs(believed - time.time()) > 3000, "the clock is right: this would test nothing"
-        yield f"{{{{ '{WRONG_CLOCK}' if inventory_hostname == '{host}' else '/usr/bin/python3' }}}}"
-    finally:
-        fleet.host(host, f"rm {WRONG_CLOCK}")
 
 
 @contextmanager

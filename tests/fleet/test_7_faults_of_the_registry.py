@@ -47,7 +47,7 @@ def deploy_with_registry(fleet: Fleet, tag: str, breaks: Break) -> Run:
     with ExitStack() as until_the_end:
         with busy_hosts(fleet):
             rollout = fleet.start("deploy", service="web", tag=tag, watch="off")
-            rollout.until_it_says("TASK [service : Deploy")
+            rollout.until_it_says("Ask the registry what the tag stands for")  # printed when it has answered
             breaks(fleet, tag, until_the_end)
         return rollout.wait()
 
