@@ -239,7 +239,7 @@ def _flush(asked: argparse.Namespace, settings: Settings) -> int:
         raise CommandError("set OPS_BOT_TOKEN to the token of the bot")
     url = asked.url or settings.page_url
     if asked.ca and not asked.ca.is_file():
-        raise CommandError(f"{asked.ca} is no file; the environment's authority is .lab/ENV/pki/ca.pem")
+        raise CommandError(f"{asked.ca} is no file. Next: ops-bot flush {asked.directory} --ca .lab/ENV/pki/ca.pem")
     ca_file = str(asked.ca or "")
     flushed = Spool(asked.directory).flush(url, settings.token.get_secret_value(), ca_file=ca_file)
     if asked.json:

@@ -174,7 +174,7 @@ def test_a_spool_is_sent(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     code, out, said = run("flush", "spool", "--url", "http://127.0.0.1:9")
     assert (code, out) == (1, "0 events sent to http://127.0.0.1:9, 1 left in spool\n")
     assert said == "ops-bot: http://127.0.0.1:9 cannot be reached: [Errno 111] Connection refused\n"
-    said = "ops-bot: missing.pem is no file; the environment's authority is .lab/ENV/pki/ca.pem\n"
+    said = "ops-bot: missing.pem is no file. Next: ops-bot flush spool --ca .lab/ENV/pki/ca.pem\n"
     assert run("flush", "spool", "--ca", "missing.pem")[2] == said
     monkeypatch.setattr(spool, "send", lambda *_, **__: spool.Answer(1, 0, []))
     assert json.loads(run("flush", "spool", "--json")[1]) == {"sent": 1, "refused": [], "left": 0, "why_left": ""}

@@ -345,9 +345,8 @@ class Rollout:
         if live and slot and not slot.is_running():
             if not live["spec"]["overlap"]:
                 self._slot(slots.other(slot.name)).stop()
-            with contextlib.suppress(
-                CommandError, OSError
-            ):  # a release that cannot start must not keep the next one away
+            # A release that cannot start must not keep the next one away.
+            with contextlib.suppress(CommandError, OSError):
                 slot.start()
             restarted = True
         if http:
@@ -435,15 +434,15 @@ class Rollout:
         while True:
             if spec.get("port"):
                 healthy, answer = self._ask(slots.port(spec, new.name), health["path"])
+                to_look = not healthy and self.host.clock() - looked >= LOOK_SECONDS
             else:
                 healthy = self.host.clock() - begin >= health["ready_seconds"]
-            if healthy and spec.get("port"):
-                return
-            if not spec.get("port") or self.host.clock() - looked >= LOOK_SECONDS:
+                to_look = True  # that it still runs is all that a worker shows
+            if to_look:
                 looked = self.host.clock()
                 if ended := new.why_ended():
                     raise RolloutError(ended)
-            if healthy:  # a worker, that still runs
+            if healthy:
                 return
             if self.host.clock() - begin > health["deadline_seconds"]:
                 raise RolloutError(f"not healthy within {health['deadline_seconds']:g} s, last: {answer}")

@@ -104,7 +104,7 @@ class Slot:
             return False
         wanted = {f"{name}={value}" for name, value in secrets.items()}
         config = found["Config"]
-        return config["Labels"].get("tagboat.digest") == digest and wanted <= set(config["Env"] or [])
+        return (config["Labels"] or {}).get("tagboat.digest") == digest and wanted <= set(config["Env"] or [])
 
     def is_running(self) -> bool:
         """Tell whether the slot's container runs.
