@@ -17,7 +17,7 @@ mkdir -p reports
 export TAGBOAT_ALL_TESTS=1
 sh tests/check.sh
 requirements/setup.sh dev postgresql browser journal strace
-pytest tests/ops_bot
+pytest -n 3 tests/ops_bot  # these mostly wait; more at a time would wait for each other
 # Roles first: they make the host image. What they leave behind after a crash, the next run removes.
 sh tests/roles.sh
 trap down EXIT

@@ -32,6 +32,7 @@ from ops_bot.ledger import Ledger
 from ops_bot.settings import Settings
 follower.LEASE_SECONDS = follower.RETRY_SECONDS = 0.1  # so that the next one begins at once
 ledger = Ledger.open(sys.argv[1])
+print("begins", flush=True)
 Follower(ledger, Settings(journal_dir=sys.argv[2])).run(threading.Event())
 """
 TRACEBACK = (
@@ -66,10 +67,13 @@ def totals(ledger: Ledger) -> dict[str, int]:
 
 @contextmanager
 def following(folder: Path, fleet: Fleet) -> Iterator[None]:
-    """A process that follows, killed in the end."""
+    """A process that follows, as soon as it does; killed in the end."""
     command = [sys.executable, "-c", FOLLOW, f"sqlite:///{folder}/ledger.db", str(fleet.folder)]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}) as process:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
+            assert process.stdout
+            assert process.stdout.readline() == b"begins\n"
             yield
         finally:
             process.kill()
