@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -111,6 +112,44 @@ def full_disk(fleet: Fleet, host: str, folder: str) -> Iterator[None]:
         yield
     finally:
         fleet.host(host, f"umount {folder}; rm -r /root/before")
+
+
+WRONG_CLOCK = "/usr/local/bin/python-with-a-wrong-clock"
+WRONG_CLOCK_LIBRARY = """
+struct timespec { long seconds, nanoseconds; };
+void *dlsym(void *library, const char *name);
+int clock_gettime(int clock, struct timespec *now)
+{
+    static int (*right)(int, struct timespec *);
+    if (!right) right = dlsym((void *) -1L, "clock_gettime");
+    int result = right(clock, now);
+    if (result == 0 && clock == 0) now->seconds += SECONDS;
+    return result;
+}
+"""
+
+
+@contextmanager
+def wrong_clock(fleet: Fleet, host: str, seconds: int) -> Iterator[str]:
+    """A host whose time of day is wrong, as far as rollouts see it; yields the interpreter to give to them.
+
+    The hosts of a fleet share one clock, so it is Python on that host that is told a wrong one. Uptime stays right.
+    (Debian's libfaketime will not do: with the clock of uptime left alone, every sleep fails with EINVAL.)
+    """
+    library = WRONG_CLOCK_LIBRARY.replace("SECONDS", str(seconds))
+    wrapper = f'#!/bin/sh\nLD_PRELOAD={WRONG_CLOCK}.so exec /usr/bin/python3 "$@"\n'
+    fleet.host(
+        host,
+        f"command -v tcc || {{ apt-get -q update && apt-get -qy install --no-install-recommends tcc; }};"
+        f" printf %s {shlex.quote(library)} | tcc -shared -nostdlib -o {WRONG_CLOCK}.so -"
+        f" && printf %s {shlex.quote(wrapper)} > {WRONG_CLOCK} && chmod 755 {WRONG_CLOCK}",
+    )
+    try:
+        believed = float(fleet.host(host, f"{WRONG_CLOCK} -c 'import time; print(time.time())'"))
+        assert abs(believed - time.time() - seconds) < 60, "the clock is right: this would test nothing"
+        yield f"{{{{ '{WRONG_CLOCK}' if inventory_hostname == '{host}' else '/usr/bin/python3' }}}}"
+    finally:
+        fleet.host(host, f"rm {WRONG_CLOCK} {WRONG_CLOCK}.so")
 
 
 @contextmanager

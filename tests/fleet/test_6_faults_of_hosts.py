@@ -1,21 +1,24 @@
-"""Hosts that break before, during and after a rollout: visitors keep the good release, and the fleet comes together.
-
-A host whose clock is wrong is not among them: these hosts share the clock of the machine they run on. What depends on
-time is tested where it can be set, in tests/unit/service: leases and drains go by uptime, which nobody sets, a freeze
-by the clock of the host that keeps it, and the times in the release record are the control node's.
-"""
+"""Hosts that break before, during and after a rollout: visitors keep the good release, and the fleet comes together."""
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import ExitStack
 
-from faults import Good, catalogue, cut_off, full_disk, held_up, recovers, refused, wait_for
+import pytest
+from faults import Good, catalogue, cut_off, full_disk, held_up, recovers, refused, wait_for, wrong_clock
 from fleet import Fleet
 from load import Visitors
 from story import assert_serving
 
 VISITORS = 4  # each may be waiting for an answer from a host in the moment it is lost: nobody can give it
+
+
+def live_since(fleet: Fleet, host: str) -> str:
+    """When the release that is live on a host came, by its release record."""
+    web = json.loads(fleet.host(host, "cat /etc/ansible/facts.d/tagboat.fact"))["services"]["web"]
+    return str(next(release["at"] for release in web["releases"] if release["result"] == "live"))
 
 
 def at_work(fleet: Fleet, host: str) -> bool:
@@ -65,6 +68,18 @@ def test_an_engine_that_is_stopped_refuses_and_visitors_are_served(fleet: Fleet,
     refused(run, "web2: no Docker engine answers", "web2 still serves", f"Serving now: {good.live} on web1, web2.")
     assert "switched to" not in run.output
     assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
+def test_an_engine_that_restarts_while_a_release_is_watched_undoes_nothing(fleet: Fleet, good: Good) -> None:
+    watch: dict[str, object] = {"watch": "foreground", "environment_rollout": {"watch_seconds": 15}}
+    with Visitors(fleet.url) as visitors:
+        rollout = fleet.start("deploy", service="web", tag=good.other, **watch)
+        rollout.until_it_says("web2 switched to")
+        fleet.host("web2", "systemctl restart docker")
+        run = rollout.wait()
+    assert run.ok, run.tail
+    assert_serving(fleet, good.other)
     assert visitors.failed == {}
 
 
@@ -157,4 +172,19 @@ def test_a_reboot_of_a_host_during_standby_costs_only_the_standby(fleet: Fleet, 
         run = fleet.play("rollback", service="web")
     assert run.ok, run.tail
     assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_clock_that_is_an_hour_off_changes_nothing(seconds: int, fleet: Fleet, good: Good) -> None:
+    with Visitors(fleet.url) as visitors, wrong_clock(fleet, "web2", seconds) as python:
+        run = fleet.deploy(good.other, force=True, ansible_python_interpreter=python)
+        assert run.ok, run.tail
+        assert_serving(fleet, good.other)
+        assert len({live_since(fleet, host) for host in fleet.web_hosts()}) == 1, "not the control node's time"
+        run = fleet.play("rollback", service="web", ansible_python_interpreter=python)
+        assert run.ok, run.tail
+        assert_serving(fleet, good.live)
+        run = fleet.deploy(good.other, force=True, ansible_python_interpreter=python)
+        assert run.ok, run.tail  # no lease outlived its rollout, and none ended early
     assert visitors.failed == {}

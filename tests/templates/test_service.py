@@ -140,7 +140,7 @@ def test_a_start_removes_what_is_left_and_runs_the_container(script: str, engine
     if state:
         (engine / "state").write_text(f"{state}\n")
     removed, started = started_by(script, engine)
-    assert removed == "rm --force web-b"
+    assert removed == "rm web-b", "with --force, an engine that just came back would end what serves"
     assert started.startswith("run --detach --name web-b ")
     assert started.endswith(" --memory=1m --label=x=y r:5000/web@sha256:1 a b")
 

@@ -301,6 +301,25 @@ def test_a_release_that_answers_with_failures_goes_back() -> None:
     assert fleet.tags() == ["v1", "v1"]
 
 
+@pytest.mark.parametrize(("seconds", "tags"), [(5, ["v2", "v2"]), (600, ["v1", "v1"])], ids=["restarts", "stays away"])
+def test_an_engine_that_restarts_while_a_release_is_watched(seconds: float, tags: list[str]) -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+
+    def away(host: str, step: str) -> None:
+        if (host, step) == ("web2", "watch"):
+            back = fleet.host("web2").time + seconds
+            fleet.host("web2").watch = lambda host: setattr(host, "engine_answers", host.time >= back)
+        elif step != "watch":  # somebody has seen to it
+            fleet.host("web2").watch = None
+            fleet.host("web2").engine_answers = True
+
+    fleet.before = away
+    assert watched(fleet).failed == (tags == ["v1", "v1"])
+    assert fleet.tags() == tags
+    assert not fleet.deploy("v2").failed, "the tag is not marked bad: it was the host"
+
+
 def test_without_undo_a_release_that_got_worse_stays_and_is_told() -> None:
     fleet = Fleet("web1")
     fleet.deploy("v1")

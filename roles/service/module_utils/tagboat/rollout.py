@@ -190,18 +190,26 @@ class Rollout:
         Raises:
             RolloutError: it got worse: its container ended, it is not healthy any more, or it answers more requests
                 with a 5xx than the release before did.
+            OSError: the engine does not answer in the end.
         """
         live = self.record.live
         if live is None or not self._is_live_by_me():
             return
         slot = self._slot(live["slot"])
         trouble = Trouble(limits)
-        container = slot.container_id()
+        container = None
         deadline = self.host.clock() + limits["seconds"]
         while self._is_live_by_me():  # else another rollout came, or this one goes back: nothing left to watch
-            ended = slot.why_ended()
-            if ended is None and slot.container_id() != container:
-                ended = "the container ended and was started again"
+            ended = None
+            try:
+                ended = slot.why_ended()
+                now = slot.container_id()
+                container = container or now
+                if ended is None and now != container:
+                    ended = "the container ended and was started again"
+            except OSError:  # containers outlive an engine that restarts; one that stays away is a fault of the host
+                if self.host.clock() >= deadline:
+                    raise
             healthy, answer = self._ask_live(live) if ended is None else (False, "")
             if reason := ended or trouble.after(healthy, answer, self.edge.answers()):
                 tail = slot.log_tail(LOG_LINES)
