@@ -3,7 +3,8 @@
 By hand means: a script over one SSH connection per host that is open already, on all hosts at once. It pulls, starts
 the other container, waits for its health, flips the edge and stops the old one. No Ansible, no preflight, no canary, no
 lease, no record, no way back, nobody told: what a rollout could cost at the least. Rollouts tell a real ops bot, which
-runs on this machine too.
+runs on this machine too. Processor time is told of the control node, of the web hosts, and of the rest: visitors,
+balancer, registry, ops bot.
 
     python tests/bench/rollouts.py [--hosts 2,8,24] [--delays 0,50,100] [--runs 7] [--images bench,web] [--fleet bench]
 """
@@ -20,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from docker.client import DockerClient
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "fleet"))
@@ -37,6 +39,8 @@ from fleet import ROOT, Fleet, Run, Source  # noqa: E402
 from relay import Relay  # noqa: E402
 
 PER_SECOND = 200  # requests through the balancer, and as many straight at the first host
+QUIET_SECONDS = 5
+TICKS = os.sysconf("SC_CLK_TCK")
 NO_WATCH = {"watch_seconds": 0}  # a wait of 30 s by design says nothing about the tool
 BENCH = {
     "image": "bench",
@@ -67,6 +71,37 @@ case $do in *stop*) [ -z "$old" ] || docker stop $old >/dev/null ;; esac
 """
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What this machine's processors did, in seconds of one of them: where the time of a rollout goes.
+
+    Args:
+        used: in all.
+        unused: what they could have done beside.
+        control: by the playbook and what it started, on the control node.
+        hosts: by the web hosts, whatever runs on them.
+    """
+
+    used: float
+    unused: float
+    control: float
+    hosts: float
+
+    @property
+    def busy(self) -> float:
+        """The share of the processors' time that was used."""
+        return self.used / (self.used + self.unused)
+
+    def since(self, before: Spent) -> Spent:
+        """What was done between then and now."""
+        return Spent(
+            self.used - before.used,
+            self.unused - before.unused,
+            self.control - before.control,
+            self.hosts - before.hosts,
+        )
+
+
 @dataclass
 class Timed:
     """What was measured of one kind of rollout."""
@@ -76,7 +111,7 @@ class Timed:
     image: str
     what: str
     seconds: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)  # share of the processors' time that was used meanwhile
+    spent: list[Spent] = field(default_factory=list)
     by_hand_seconds: list[float] = field(default_factory=list)
     requests: int = 0
     failed: dict[str, int] = field(default_factory=dict)
@@ -89,6 +124,10 @@ class Timed:
         took = sorted(self.milliseconds)
         hand = statistics.median(self.by_hand_seconds) if self.by_hand_seconds else None
         middle = statistics.median(self.seconds)
+
+        def median(of: Callable[[Spent], float]) -> float:
+            return statistics.median(map(of, self.spent))
+
         return {
             "hosts": self.hosts,
             "RTT ms": self.delay_ms,
@@ -97,7 +136,10 @@ class Timed:
             "runs": len(self.seconds),
             "median s": round(middle, 2),
             "spread s": f"{min(self.seconds):.2f}-{max(self.seconds):.2f}",
-            "busy %": round(100 * statistics.median(self.busy)),
+            "busy %": round(100 * median(lambda spent: spent.busy)),
+            "control cpu s": round(median(lambda spent: spent.control), 1),
+            "hosts cpu s": round(median(lambda spent: spent.hosts), 1),
+            "rest cpu s": round(median(lambda spent: spent.used - spent.control - spent.hosts), 1),
             "by hand s": round(hand, 2) if hand else "",
             "ratio": round(middle / hand, 1) if hand else "",
             "executions": self.executions_per_host or "",
@@ -129,6 +171,8 @@ class Bench:
         for playbook in ("lab", "site") if provision else ():
             self.need(playbook)
         self.hosts = fleet.web_hosts()
+        engine = DockerClient.from_env()
+        self._machines = [engine.containers.get(f"tagboat-{fleet.name}-{host}") for host in self.hosts]
         self.addresses = {host: self._address(host) for host in ["lb1", self.hosts[0]]}
         self.tags = {image: [self._release(source, image, number) for number in (1, 2)] for image in images}
 
@@ -190,6 +234,15 @@ class Bench:
             for image, tag, digest in re.findall(r"\b(\w+) (v\d+) (sha256:\w+)", log.read_text()):
                 found[image, tag] = digest
         return found
+
+    def spent(self) -> Spent:
+        """What the processors have done until now; see `Spent`."""
+        ticks = [int(word) / TICKS for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        idle = ticks[3] + ticks[4]  # with nothing to do, or only a disk to wait for; see proc_stat(5)
+        ended = os.times()
+        stats = (host.stats(stream=False, one_shot=True)["cpu_stats"]["cpu_usage"] for host in self._machines)
+        nanoseconds = sum(usage["total_usage"] for usage in stats)
+        return Spent(sum(ticks) - idle, idle, ended.children_user + ended.children_system, nanoseconds / 1e9)
 
     @contextmanager
     def load(self, image: str, timed: Timed) -> Iterator[None]:
@@ -277,12 +330,20 @@ def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Ti
 
     def timed(what: str, verb: str, **extra: str) -> None:
         with bench.load(image, kinds[what]):
-            used, passed = processor_ticks()
+            before = bench.spent()
             kinds[what].seconds.append(distance.play(verb, image, **extra).seconds)
-            used_then, passed_then = processor_ticks()
-            kinds[what].busy.append((used_then - used) / (passed_then - passed))
+            kinds[what].spent.append(bench.spent().since(before))
+
+    def timed_by_hand(what: str, index: int, do: str) -> None:
+        with bench.load(image, Timed(0, 0, image, "by hand")):
+            kinds[what].by_hand_seconds.append(distance.by_hand(image, index, do))
 
     distance.play("deploy", image, tag=old, force="true")
+    with bench.load(image, Timed(0, 0, image, "no rollout")):
+        before = bench.spent()
+        time.sleep(QUIET_SECONDS)
+        quiet = bench.spent().since(before)
+    print(f"  without a rollout, the processors are {quiet.busy:.0%} busy with visitors and idle hosts", flush=True)
     if by_hand:
         distance.by_hand(image, 0, "pull start")
     for _ in range(runs):
@@ -300,18 +361,11 @@ def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Ti
         timed("rollback, cold", "rollback", tag=old)
         if by_hand:
             bench.forget(image, 1)
-            kinds["deploy"].by_hand_seconds.append(distance.by_hand(image, 1, "pull start"))
-            kinds["rollback, standby"].by_hand_seconds.append(distance.by_hand(image, 0, "flip"))
-            kinds["rollback, cold"].by_hand_seconds.append(distance.by_hand(image, 0, "start stop"))
+            timed_by_hand("deploy", 1, "pull start")
+            timed_by_hand("rollback, standby", 0, "flip")
+            timed_by_hand("rollback, cold", 0, "start stop")
     count(distance, image, kinds)
     return list(kinds.values())
-
-
-def processor_ticks() -> tuple[int, int]:
-    """What all processors of this machine did since it booted, and could have done, in ticks (proc_stat(5))."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]  # with nothing to do, or only a disk to wait for
-    return sum(ticks) - idle, sum(ticks)
 
 
 def count(distance: Distance, image: str, kinds: dict[str, Timed]) -> None:

@@ -18,10 +18,10 @@ _KNOCK = """
 import concurrent.futures, json, socket, sys
 def knock(door):
     try:
-        socket.create_connection(door, timeout=3).close()
-        return True
+        with socket.create_connection(door, timeout=3) as connection:
+            return connection.getpeername()[0]
     except OSError:
-        return False
+        return ""
 doors = json.load(sys.stdin)
 with concurrent.futures.ThreadPoolExecutor(128) as pool:
     print(json.dumps(list(pool.map(knock, map(tuple, doors)))))
@@ -44,8 +44,8 @@ def connect(name: str, ssh_options: str, user: str = "", sudo: bool = True) -> A
     return testinfra.get_host(target, sudo=sudo, ssh_extra_args=f"{ssh_options} {shared}")
 
 
-def reaches(host: Any, doors: Iterable[Door]) -> set[Door]:
-    """Try really to connect from `host`, and return where somebody answered."""
+def reaches(host: Any, doors: Iterable[Door]) -> dict[Door, str]:
+    """Try really to connect from `host`, and return where somebody answered, and from which address."""
     wanted = sorted(set(doors))
     answer = host.check_output("echo %s | python3 -c %s", json.dumps(wanted), _KNOCK)
-    return {door for door, open_ in zip(wanted, json.loads(answer), strict=True) if open_}
+    return {door: address for door, address in zip(wanted, json.loads(answer), strict=True) if address}

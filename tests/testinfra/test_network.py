@@ -31,13 +31,13 @@ def test_udp_ports(environment: Environment, host: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def visits(environment: Environment) -> dict[str, set[reach.Door]]:
+def visits(environment: Environment) -> dict[str, dict[reach.Door, str]]:
     """Every host tries to connect to every port of every other host: host -> the doors that were open."""
     named = functools.partial(environment.expected_of, what="ports")
     ports = {*environment.expected["never_open"], *(port for host in environment.hosts for port in named(host))}
     doors = {(host, port) for host in environment.hosts for port in ports}
 
-    def visit(host: str) -> set[reach.Door]:
+    def visit(host: str) -> dict[reach.Door, str]:
         return reach.reaches(environment.connect(host), {door for door in doors if door[0] != host})
 
     # All at the same time: who knocks at a closed door waits for an answer that may not come.
@@ -46,7 +46,7 @@ def visits(environment: Environment) -> dict[str, set[reach.Door]]:
 
 
 def test_hosts_come_in_where_they_may_and_nowhere_else(
-    environment: Environment, visits: dict[str, set[reach.Door]], name: str
+    environment: Environment, visits: dict[str, dict[reach.Door, str]], name: str
 ) -> None:
     others = [host for host in environment.hosts if host != name]
     rules = environment.expected_of(name, "ports").items()
@@ -56,8 +56,10 @@ def test_hosts_come_in_where_they_may_and_nowhere_else(
         for visitor in others
         if "any" in rule["from"] or visitor in environment.in_group(*rule["from"])
     }
-    came_in = {(visitor, port) for visitor in others for host, port in visits[visitor] if host == name}
-    assert came_in == expected
+    came_in = {
+        (visitor, port): by for visitor in others for (host, port), by in visits[visitor].items() if host == name
+    }
+    assert came_in.keys() == expected, f"who answered: {came_in}"
 
 
 def test_the_firewall_drops_what_no_rule_names(host: Any) -> None:
