@@ -91,9 +91,15 @@ def busy_hosts(fleet: Fleet) -> Iterator[None]:
 
 
 @contextmanager
-def held_up(fleet: Fleet, host: str) -> Iterator[None]:
-    """What a rollout changes of web on a host begins, and does not get on: something else is at it."""
-    fleet.console(host, "setsid flock --close /run/tagboat/web.lock sleep 97 >/dev/null 2>&1 &")
+def held_up(fleet: Fleet, host: str, by: str = "web.lock") -> Iterator[None]:
+    """A step of a rollout of web begins on a host, and does not get on: something else holds a lock.
+
+    Args:
+        fleet: whose host it is.
+        host: where.
+        by: `web.lock`, which the switch needs, or `web.lease.lock`, which the preflight needs before.
+    """
+    fleet.console(host, f"setsid flock --close /run/tagboat/{by} sleep 97 >/dev/null 2>&1 &")
     try:
         yield
     finally:

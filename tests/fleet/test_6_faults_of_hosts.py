@@ -102,6 +102,22 @@ def test_a_host_that_is_down_refuses_the_deploy_or_is_skipped_and_brought_back(f
     assert visitors.failed == {}
 
 
+def test_hosts_wait_for_the_one_that_takes_minutes_to_get_ready(fleet: Fleet, good: Good) -> None:
+    def lease_lasts_until() -> float:
+        return float(json.loads(fleet.host("web1", "cat /run/tagboat/web.lease"))["until"])
+
+    with Visitors(fleet.url) as visitors:
+        with held_up(fleet, "web2", by="web.lease.lock"):
+            rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")
+            wait_for(lambda: lease_lasts_until() > 0)
+            taken = lease_lasts_until()
+            wait_for(lambda: lease_lasts_until() > taken)  # web1 was asked to hold on
+        run = rollout.wait()
+    assert run.ok, run.tail
+    assert_serving(fleet, good.other)
+    assert visitors.failed == {}
+
+
 def test_a_host_lost_in_the_middle_sends_the_others_back(fleet: Fleet, good: Good) -> None:
     with Visitors(fleet.url) as visitors:
         rollout = fleet.start("deploy", service="web", tag=good.other, watch="off")

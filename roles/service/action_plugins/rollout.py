@@ -20,7 +20,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,7 +36,12 @@ CODE = Path(__file__).resolve().parents[1] / "module_utils"
 if str(CODE) not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(CODE))  # Ansible itself does this for modules only
 
-from ansible.module_utils.tagboat.conductor import Conductor, Wish  # noqa: E402  found by the line above
+from ansible.module_utils.tagboat.conductor import (  # noqa: E402  found by the line above
+    HOLD_SECONDS,
+    Conductor,
+    Requests,
+    Wish,
+)
 
 CONTROL_NODE_ONLY = {"conductor.py", "decide.py"}
 MARK = "TAGBOAT-ANSWER "
@@ -105,18 +110,26 @@ class Hosts:
         """Wait for what is under way."""
         self._pool.shutdown()
 
-    def ask(self, requests: dict[str, dict[str, Any]], until_one_fails: bool) -> dict[str, dict[str, Any]]:
+    def ask(self, requests: Requests, until_one_fails: bool, hold: Requests) -> dict[str, dict[str, Any]]:
         """Take one step on some hosts; see `conductor.Ask`."""
-        jobs = {
-            self._pool.submit(_ask_one, *self._connections[host], self._code, arguments, self._check): host
-            for host, arguments in requests.items()
-        }
-        answers = {}
-        for job in as_completed(jobs):
-            answer = answers[jobs[job]] = job.result()
-            if until_one_fails and (answer.get("failed") or answer.get("unreachable")):
+        jobs = {self._submit(host, arguments): host for host, arguments in requests.items()}
+        waited_for = set(jobs)
+        answers: dict[str, dict[str, Any]] = {}
+        hold_at = time.monotonic() + HOLD_SECONDS
+        while waited_for:
+            came, waited_for = wait(waited_for, max(0.0, hold_at - time.monotonic()), FIRST_COMPLETED)
+            answers.update({jobs[job]: job.result() for job in came})
+            wrong = [host for host, answer in answers.items() if answer.get("failed") or answer.get("unreachable")]
+            if until_one_fails and wrong:
                 break
+            if time.monotonic() >= hold_at:
+                hold_at += HOLD_SECONDS
+                for host in hold.keys() - {jobs[job] for job in waited_for}:
+                    self._submit(host, hold[host])  # what comes of it, the host's next step will tell
         return {host: answers[host] for host in requests if host in answers}
+
+    def _submit(self, host: str, arguments: dict[str, Any]) -> Future[dict[str, Any]]:
+        return self._pool.submit(_ask_one, *self._connections[host], self._code, arguments, self._check)
 
 
 def watch_behind(conductor: Conductor, hosts: Hosts, name: str) -> Path:
@@ -234,7 +247,7 @@ def _ask_one(
     _, found, answer = out.decode(errors="replace").rpartition(MARK)
     if found:
         parsed: dict[str, Any] = json.loads(answer)
-        return parsed
+        return {**parsed, "answered": time.monotonic()}
     last = (err or out).decode(errors="replace").strip()[-1000:]
     kind = "unreachable" if status == 255 else "failed"
     return {kind: True, "msg": f"gave no answer (exit code {status}): {last}"}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ansible.module_utils.tagboat import conductor, decide
-from ansible.module_utils.tagboat.conductor import Conductor, Outcome, Wish
+from ansible.module_utils.tagboat.conductor import Conductor, Outcome, Requests, Wish
 from ansible.module_utils.tagboat.host import CommandError
 from ansible.module_utils.tagboat.steps import take
 from fake_host import NEVER, FakeHost, Image
-from host_story import HTTP, SECRETS, assert_settled, prepared, record, release, results
+from host_story import HTTP, SECRETS, assert_settled, prepared, record, release, results, rollout
 
 WATCH = {"seconds": 30, "factor": 3, "errors": 5}
 LOST = "lost"  # instead of a host: it does not answer
@@ -34,7 +35,8 @@ class Fleet:
         assert isinstance(host, FakeHost)
         return host
 
-    def ask(self, requests: dict[str, dict[str, Any]], until_one_fails: bool) -> dict[str, dict[str, Any]]:
+    def ask(self, requests: Requests, until_one_fails: bool, hold: Requests) -> dict[str, dict[str, Any]]:
+        self.hold = hold
         answers: dict[str, dict[str, Any]] = {}
         for name, arguments in requests.items():
             self.asked.append((name, arguments["step"]))
@@ -44,7 +46,7 @@ class Fleet:
             if isinstance(host, str):
                 answers[name] = {"unreachable": True, "msg": "cannot be reached"}
             else:
-                answers[name] = take(arguments, check=self.check, host=host)
+                answers[name] = {**take(arguments, check=self.check, host=host), "answered": time.monotonic()}
             if until_one_fails and answers[name].get("failed"):
                 break
         return answers
@@ -452,6 +454,46 @@ def test_a_host_that_wakes_up_after_it_was_given_up_does_not_switch_alone() -> N
     assert answer["failed"]
     assert answer["msg"].startswith("this came 46 s too late, when the rollout had given this host up")
     assert answer["status"]["live"]["tag"] == "v1"
+
+
+@pytest.fixture
+def slow_pull(monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Two hosts, of which the second takes minutes to get ready, when the first one is; it is asked to hold on."""
+    fleet = Fleet("web1", "web2")
+    passed = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+
+    def slow(host: str, step: str) -> None:
+        for _ in range(4 if (host, step) == ("web2", "preflight") else 0):
+            passed[0] += conductor.HOLD_SECONDS
+            for each in fleet.hosts:
+                fleet.host(each).pass_time(conductor.HOLD_SECONDS)
+            take(fleet.hold["web1"], host=fleet.host("web1"))
+            fleet.said.append(f"held: {lease_of(fleet, 'web1') is not None}")
+
+    fleet.before = slow
+    return fleet
+
+
+def lease_of(fleet: Fleet, host: str) -> dict[str, Any] | None:
+    return rollout(fleet.host(host), "somebody else").lease.holder()
+
+
+def test_a_host_that_was_ready_long_before_the_others_is_not_too_late(slow_pull: Fleet) -> None:
+    outcome = slow_pull.deploy("v1")
+    assert not outcome.failed, outcome.message
+    assert slow_pull.tags() == ["v1", "v1"]
+
+
+def test_hosts_that_wait_for_others_keep_their_leases(slow_pull: Fleet) -> None:
+    slow_pull.deploy("v1")
+    assert [line for line in slow_pull.said if line.startswith("held")] == ["held: True"] * 4
+
+
+def test_to_hold_on_takes_no_lease_that_was_let_go(slow_pull: Fleet) -> None:
+    slow_pull.deploy("v1")
+    take(slow_pull.hold["web1"], host=slow_pull.host("web1"))
+    assert lease_of(slow_pull, "web1") is None
 
 
 def test_a_connection_that_broke_behind_a_switch_does_not_hide_that_it_switched() -> None:

@@ -10,16 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import decide
+from . import decide, lease
 
 LATE_SECONDS = 15  # a connection is given up after as long: what a host begins later, nobody waits for any more
 REASON_LENGTH = 200  # of the release record: enough to know why, without a page of somebody's health answer
 
 Answer = dict[str, Any]
-# Takes one step on some hosts at the same time: host -> arguments in, host -> answer out. An answer is what the step
-# returned, with `failed` and `msg`, or `unreachable` and `msg`, when it went wrong. With True it need not wait for the
-# other hosts once one went wrong: their answers are left out then.
-Ask = Callable[[dict[str, dict[str, Any]], bool], dict[str, Answer]]
+Requests = dict[str, dict[str, Any]]  # host -> the arguments of a step
+# Takes one step on some hosts at the same time: requests in, host -> answer out. An answer is what the step returned,
+# with `failed` and `msg`, or `unreachable` and `msg`, when it went wrong, and `answered`: when that was, by our
+# time.monotonic(). With True it need not wait for the other hosts once one went wrong: their answers are left out then.
+# The last requests are for hosts that wait while others are at work: every HOLD_SECONDS, so that their leases last.
+Ask = Callable[[Requests, bool, Requests], dict[str, Answer]]
+HOLD_SECONDS = lease.SECONDS / 2
 
 
 # Told about every rollout of this process as it goes on, see `Conductor._tell`: whoever reports rollouts adds to it.
@@ -306,10 +309,11 @@ class Conductor:
         for host, (theirs, ours) in self._uptimes.items():
             if step == "switch" and host in requests:
                 requests[host]["begin_by"] = theirs + time.monotonic() - ours + LATE_SECONDS
-        answers = self._ask(requests, until_one_fails)
+        hold = {} if wish.check else {host: {**common, "host_name": host, "step": "hold"} for host in self._hosts}
+        answers = self._ask(requests, until_one_fails, hold)
         for host, answer in answers.items():
             if "uptime" in answer:
-                self._uptimes[host] = (answer["uptime"], time.monotonic())
+                self._uptimes[host] = (answer["uptime"], answer["answered"])
             if answer.get("status"):
                 self._statuses[host] = answer["status"]
             if answer.get("timings"):

@@ -66,6 +66,11 @@ class Lease:
         if held := self._claim(confirmed=True):
             raise LeaseHeldError(f"{held['by']} took the lease for {self._service} over: {held['what']}")
 
+    def prolong(self) -> None:
+        """Hold on to the lease while other hosts are at work; one that is lost stays lost."""
+        if self.is_mine():
+            self._claim(confirmed=False)
+
     def is_mine(self) -> bool:
         """Tell whether this rollout holds the lease."""
         held = self.holder()

@@ -101,6 +101,11 @@ def _undo(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
     return {"changed": rollout.undo(given["secrets"], given["reason"], given["left"])}
 
 
+def _hold(rollout: Rollout, _given: dict[str, Any]) -> dict[str, Any]:
+    rollout.lease.prolong()
+    return {}
+
+
 def _maintain(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
     return {"changed": rollout.maintain(on=MAINTENANCE[given["step"]])}
 
@@ -138,6 +143,7 @@ def statuses(host: Host, host_name: str, services: list[str], only: list[str]) -
 STEPS: dict[str, Callable[[Rollout, dict[str, Any]], dict[str, Any]]] = {
     "status": _nothing,
     "preflight": _preflight,
+    "hold": _hold,
     "switch": _switch,
     "watch": _watch,
     "undo": _undo,
