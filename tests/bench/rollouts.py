@@ -54,8 +54,7 @@ KINDS = ("deploy", "rollback, standby", "rollback, standby, not connected yet", 
 BY_HAND_PORT = 8091
 BY_HAND = """
 set -e
-new=$1 port=$2 image=$3 do=$4
-old=$(docker ps --quiet --filter name=^byhand-)
+new=$1 old=$2 port=$3 image=$4 do=$5
 case $do in *pull*) docker pull --quiet $image >/dev/null ;; esac
 case $do in *start*)
     docker rm --force byhand-$new >/dev/null 2>&1 || true
@@ -66,7 +65,7 @@ esac
 python3 -c 'import socket, sys
 edge = socket.socket(socket.AF_UNIX); edge.connect("/run/haproxy/admin.sock")
 edge.sendall(("set map /etc/haproxy/tagboat.map byhand byhand-%s\\n" % sys.argv[1]).encode()); edge.recv(999)' $new
-case $do in *stop*) [ -z "$old" ] || docker stop $old >/dev/null ;; esac
+case $do in *stop*) docker stop byhand-$old >/dev/null ;; esac
 """
 
 
@@ -215,9 +214,9 @@ class Bench:
     def forget(self, image: str, tag_index: int) -> None:
         """Take a release's image away from all hosts, as if it had never been there."""
         tag = self.tags[image][tag_index]
-        digest = self.digests[image, tag]
-        self.everywhere(f"docker ps -aq --filter label=tagboat.digest={digest} | xargs -r docker rm -f >/dev/null 2>&1;"
-                        f" docker image rm -f registry1:5000/{image}@{digest} >/dev/null 2>&1 || true")  # fmt: skip
+        reference = f"registry1:5000/{image}@{self.digests[image, tag]}"
+        self.everywhere(f"docker ps -aq --filter ancestor={reference} | xargs -r docker rm -f >/dev/null 2>&1;"
+                        f" docker image rm -f {reference} >/dev/null 2>&1 || true")  # fmt: skip
 
     def ssh_ports(self) -> list[int]:
         """Return the ports on 127.0.0.1 where the hosts' sshd are reached."""
@@ -315,9 +314,10 @@ class Distance:
 
     def by_hand(self, image: str, index: int, do: str) -> float:
         """Switch by hand on all hosts at once; return the seconds it took."""
-        self._slot, port = ("b", 20000 + BY_HAND_PORT) if self._slot == "a" else ("a", 10000 + BY_HAND_PORT)
+        old, self._slot = self._slot, "b" if self._slot == "a" else "a"
+        port = {"a": 10000, "b": 20000}[self._slot] + BY_HAND_PORT
         reference = f"registry1:5000/{image}@{self.bench.digests[image, self.bench.tags[image][index]]}"
-        arguments = [self._slot, str(port), reference, do]
+        arguments = [self._slot, old, str(port), reference, do]
 
         def one(host: str) -> None:
             ssh = ["ssh", "-F", str(self.config), "-o", "ControlMaster=auto", "-o", "ControlPersist=60s"]
@@ -356,7 +356,7 @@ def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Ti
         quiet = bench.spent().since(before)
     print(f"  without a rollout, the processors are {quiet.busy:.0%} busy with visitors and idle hosts", flush=True)
     if by_hand:
-        distance.by_hand(image, 0, "pull start")
+        distance.by_hand(image, 0, "pull+start")
     for _ in range(runs):
         bench.forget(image, 1)
         timed("deploy", "deploy", tag=new, force="true")
@@ -372,9 +372,9 @@ def measure(distance: Distance, image: str, runs: int, by_hand: bool) -> list[Ti
         timed("rollback, cold", "rollback", tag=old)
         if by_hand:
             bench.forget(image, 1)
-            timed_by_hand("deploy", 1, "pull start")
+            timed_by_hand("deploy", 1, "pull+start")
             timed_by_hand("rollback, standby", 0, "flip")
-            timed_by_hand("rollback, cold", 0, "start stop")
+            timed_by_hand("rollback, cold", 0, "start+stop")
     count(distance, image, kinds)
     return list(kinds.values())
 
