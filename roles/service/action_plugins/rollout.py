@@ -84,52 +84,66 @@ def packed_code() -> bytes:
     return archive.getvalue()
 
 
+Connect = Callable[[str], tuple[Any, str]]
+
+
 class Hosts:
     """The hosts of a rollout, each asked in a thread of its own while a `with` block runs.
 
     Args:
-        connections: host -> connection plugin, and the command that starts Python there.
+        names: the hosts.
+        connect: returns a host's connection plugin, and the command that starts Python there.
         check: hosts are to change nothing.
     """
 
-    def __init__(self, connections: dict[str, tuple[Any, str]], check: bool) -> None:
-        self._connections = connections
+    def __init__(self, names: list[str], connect: Connect, check: bool) -> None:
+        self._connections = {host: connect(host) for host in names}
+        self._connect = connect
         self._check = check
+        # A connection plugin serves one thread at a time: to hold on, a host is asked by one of its own.
+        self._holds: dict[str, tuple[tuple[Any, str], Future[dict[str, Any]]]] = {}
         code = packed_code()
         # Named by what is in it: another version of this project, at work at the same time, finds its own.
         self._code = {"code": base64.b64encode(code).decode(), "code_name": hashlib.sha256(code).hexdigest()[:16]}
 
     def __enter__(self) -> Hosts:
-        """Get ready to ask. Twice the threads, because a host may be asked while it still thinks about what was."""
-        self._pool = ThreadPoolExecutor(max_workers=2 * len(self._connections) or 1)
+        """Get ready to ask: a host may be asked while it still thinks about what was, and to hold on as well."""
+        self._pool = ThreadPoolExecutor(max_workers=3 * len(self._connections) or 1)
+        self._holds.clear()
+        self._hold_at = time.monotonic() + HOLD_SECONDS
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for what is under way."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def ask(self, requests: Requests, until_one_fails: bool, hold: Requests) -> dict[str, dict[str, Any]]:
         """Take one step on some hosts; see `conductor.Ask`."""
-        jobs = {self._submit(host, arguments): host for host, arguments in requests.items()}
+        jobs = {self._submit(self._connections[host], arguments): host for host, arguments in requests.items()}
         waited_for = set(jobs)
         answers: dict[str, dict[str, Any]] = {}
-        hold_at = time.monotonic() + HOLD_SECONDS
         while waited_for:
-            came, waited_for = wait(waited_for, max(0.0, hold_at - time.monotonic()), FIRST_COMPLETED)
+            came, waited_for = wait(waited_for, max(0.0, self._hold_at - time.monotonic()), FIRST_COMPLETED)
             answers.update({jobs[job]: job.result() for job in came})
             wrong = [host for host, answer in answers.items() if answer.get("failed") or answer.get("unreachable")]
             if until_one_fails and wrong:
                 break
-            if time.monotonic() >= hold_at:
-                hold_at += HOLD_SECONDS
-                for host in hold.keys() - {jobs[job] for job in waited_for}:
-                    self._submit(host, hold[host])  # what comes of it, the host's next step will tell
+            if time.monotonic() >= self._hold_at:
+                self._hold_at = time.monotonic() + HOLD_SECONDS
+                self._hold({host: hold[host] for host in hold.keys() - {jobs[job] for job in waited_for}})
         return {host: answers[host] for host in requests if host in answers}
 
-    def _submit(self, host: str, arguments: dict[str, Any]) -> Future[dict[str, Any]]:
-        return self._pool.submit(_ask_one, *self._connections[host], self._code, arguments, self._check)
+    def _hold(self, requests: Requests) -> None:
+        """Ask hosts to hold on; what comes of it, the next step there will tell."""
+        for host, arguments in requests.items():
+            connection, last = self._holds.get(host) or (self._connect(host), None)
+            if last is None or last.done():
+                self._holds[host] = (connection, self._submit(connection, arguments))
+
+    def _submit(self, connection: tuple[Any, str], arguments: dict[str, Any]) -> Future[dict[str, Any]]:
+        return self._pool.submit(_ask_one, *connection, self._code, arguments, self._check)
 
 
 def watch_behind(conductor: Conductor, hosts: Hosts, name: str) -> Path:
@@ -189,7 +203,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         begin = time.monotonic()
         wish = Wish(**{**_plain(self._task.args), "check": self._task.check_mode})
         hostvars = (task_vars or {})["hostvars"]
-        hosts = Hosts({host: self._connect(host, hostvars[host]) for host in wish.hosts}, wish.check)
+        hosts = Hosts(wish.hosts, lambda host: self._connect(host, hostvars[host]), wish.check)
 
         def say(line: str) -> None:
             with contextlib.suppress(OSError):  # the playbook may have been killed: that must not end the rollout

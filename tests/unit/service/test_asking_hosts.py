@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
 import plugin_loading
@@ -32,8 +33,8 @@ class Connection:
 
 
 def ask(quick: Connection, slow: Connection, until_one_fails: bool = False) -> dict[str, dict[str, Any]]:
-    hosts = action.Hosts({"quick": (quick, "python3"), "slow": (slow, "python3")}, check=False)
-    with hosts:
+    connections = {"quick": quick, "slow": slow}
+    with action.Hosts(list(connections), lambda host: (connections[host], "python3"), check=False) as hosts:
         answers: dict[str, dict[str, Any]] = hosts.ask(
             {"quick": {"step": "preflight"}, "slow": {"step": "preflight"}},
             until_one_fails,
@@ -66,3 +67,35 @@ def test_a_quick_step_asks_nobody_to_hold_on() -> None:
     slow.may_answer.set()
     ask(quick, slow)
     assert (quick.asked, slow.asked) == (["preflight"], ["preflight"])
+
+
+def test_many_quick_steps_one_after_the_other_do_not_forget_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of one host each: no step is long, all of them are."""
+    monkeypatch.setattr(action, "HOLD_SECONDS", 0.1)
+    busy, waiting = Connection(), Connection()
+    busy.may_answer.set()
+    connections = {"busy": busy, "waiting": waiting}
+    with action.Hosts(list(connections), lambda host: (connections[host], "python3"), check=False) as hosts:
+        deadline = time.monotonic() + 30
+        while not waiting.asked and time.monotonic() < deadline:
+            hosts.ask({"busy": {"step": "switch"}}, False, {name: {"step": "hold"} for name in connections})
+    assert waiting.asked == ["hold"]
+
+
+def test_a_host_that_does_not_answer_is_asked_to_hold_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(action, "HOLD_SECONDS", 0.02)
+    slow, stuck = Connection(), Connection()
+    rounds: list[object] = []
+    with action.Hosts(["slow", "stuck"], lambda host: ({"slow": slow, "stuck": stuck}[host], ""), check=False) as hosts:
+        ask_to_hold = hosts._hold
+
+        def count(requests: dict[str, Any]) -> None:
+            rounds.append(ask_to_hold(requests))
+            if len(rounds) == 3:
+                slow.may_answer.set()
+
+        hosts._hold = count
+        hosts.ask({"slow": {"step": "migrate"}}, False, {"stuck": {"step": "anything that does not end"}})
+        assert len(rounds) >= 3
+        assert len(stuck.asked) == 1
+        stuck.may_answer.set()

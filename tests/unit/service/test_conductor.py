@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -303,15 +304,21 @@ def test_a_release_that_answers_with_failures_goes_back() -> None:
     assert fleet.tags() == ["v1", "v1"]
 
 
-@pytest.mark.parametrize(("seconds", "tags"), [(5, ["v2", "v2"]), (600, ["v1", "v1"])], ids=["restarts", "stays away"])
-def test_an_engine_that_restarts_while_a_release_is_watched(seconds: float, tags: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("away_from", "seconds", "tags"),
+    [(0, 5, ["v2", "v2"]), (28, 5, ["v2", "v2"]), (0, 600, ["v1", "v1"])],
+    ids=["restarts", "restarts when the watch would end", "stays away"],
+)
+def test_an_engine_that_restarts_while_a_release_is_watched(away_from: float, seconds: float, tags: list[str]) -> None:
     fleet = Fleet("web1", "web2")
     fleet.deploy("v1")
 
     def away(host: str, step: str) -> None:
         if (host, step) == ("web2", "watch"):
-            back = fleet.host("web2").time + seconds
-            fleet.host("web2").watch = lambda host: setattr(host, "engine_answers", host.time >= back)
+            begin = fleet.host("web2").time + away_from
+            fleet.host("web2").watch = lambda host: setattr(
+                host, "engine_answers", not begin <= host.time < begin + seconds
+            )
         elif step != "watch":  # somebody has seen to it
             fleet.host("web2").watch = None
             fleet.host("web2").engine_answers = True
@@ -320,6 +327,23 @@ def test_an_engine_that_restarts_while_a_release_is_watched(seconds: float, tags
     assert watched(fleet).failed == (tags == ["v1", "v1"])
     assert fleet.tags() == tags
     assert not fleet.deploy("v2").failed, "the tag is not marked bad: it was the host"
+
+
+def test_a_long_watch_keeps_the_leases() -> None:
+    fleet = Fleet("web1")
+    fleet.deploy("v1")
+    held: list[bool] = []
+
+    def look(host: FakeHost) -> None:
+        held.append(json.loads(host.files.get("/run/tagboat/web.lease", '{"until": 0}'))["until"] > host.time)
+
+    def watch(_host: str, step: str) -> None:
+        fleet.host("web1").watch = look if step == "watch" else None
+
+    fleet.before = watch
+    assert not fleet.deploy("v2", watch=WATCH | {"seconds": 300}).failed
+    assert len(held) > 100
+    assert all(held)
 
 
 def test_without_undo_a_release_that_got_worse_stays_and_is_told() -> None:

@@ -20,6 +20,7 @@ from http import HTTPStatus
 from typing import Any
 
 ENGINE_SOCKET = "/run/docker.sock"
+ENGINE_SECONDS = 120  # an engine that starts many containers at once takes its time
 HAPROXY_SOCKET = "/run/haproxy/admin.sock"
 
 
@@ -130,7 +131,7 @@ class Host:
         finally:
             connection.close()
 
-    def engine(self, method: str, path: str, timeout_seconds: float = 120) -> dict[str, Any] | None:
+    def engine(self, method: str, path: str, timeout_seconds: float = ENGINE_SECONDS) -> dict[str, Any] | None:
         """Ask the Docker engine's API for a JSON object; return None when it knows no such thing.
 
         A rollout asks often, and the command line takes some 50 ms of a core each time it starts.

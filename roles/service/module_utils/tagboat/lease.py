@@ -66,10 +66,18 @@ class Lease:
         if held := self._claim(confirmed=True):
             raise LeaseHeldError(f"{held['by']} took the lease for {self._service} over: {held['what']}")
 
-    def prolong(self) -> None:
-        """Hold on to the lease while other hosts are at work; one that is lost stays lost."""
-        if self.is_mine():
-            self._claim(confirmed=False)
+    def prolong(self) -> bool:
+        """Hold on to the lease while something else is waited for; return False when it is lost, and stays lost."""
+        with self._host.lock(f"{self._path}.lock"):
+            held = self.holder()
+            if held is None or held["id"] != self._rollout["id"]:
+                return False
+            self._write(held, confirmed=False)
+            return True
+
+    def prolonged(self) -> contextlib.AbstractContextManager[None]:
+        """Prolong it while something is under way here that changes nothing, and its rollout waits for that."""
+        return self._host.meanwhile(lambda: self._host.is_waited_for() and self.prolong(), SECONDS / 3)
 
     def is_mine(self) -> bool:
         """Tell whether this rollout holds the lease."""
@@ -79,7 +87,9 @@ class Lease:
     def release(self) -> None:
         """Let another rollout begin."""
         if self.is_mine():
-            self._host.remove(self._path)
+            with self._host.lock(f"{self._path}.lock"):  # or who prolongs it in this moment would bring it back
+                if self.is_mine():
+                    self._host.remove(self._path)
 
     def _claim(self, confirmed: bool) -> dict[str, Any] | None:
         """Take or prolong the lease, unless another rollout holds it: then return that."""
@@ -87,11 +97,14 @@ class Lease:
             held = self.holder()
             if held and held["id"] != self._rollout["id"]:
                 return held
-            now = self._host.clock()
-            mine = held or {"since": now, "confirmed": False}
-            times = {"since": mine["since"], "until": now + SECONDS, "confirmed": confirmed or mine["confirmed"]}
-            self._host.write(self._path, json.dumps({**self._rollout, **times}))
+            self._write(held, confirmed)
             return None
+
+    def _write(self, held: dict[str, Any] | None, confirmed: bool) -> None:
+        now = self._host.clock()
+        mine = held or {"since": now, "confirmed": False}
+        times = {"since": mine["since"], "until": now + SECONDS, "confirmed": confirmed or mine["confirmed"]}
+        self._host.write(self._path, json.dumps({**self._rollout, **times}))
 
     def __enter__(self) -> Lease:
         """Renew the lease for as long as this process works under it, and its rollout waits for that."""

@@ -22,6 +22,8 @@ from .watch import Trouble, Watch
 
 LOG_LINES = 20
 LOOK_SECONDS = 0.5  # between two questions to the engine whether a container whose page does not answer yet still runs
+LOOK_TIMEOUT_SECONDS = 5  # while a release is watched: an engine that hangs must not keep anybody from its page
+RESTART_SECONDS = 30  # that an engine may take to restart before its host counts as broken
 T = TypeVar("T")
 
 
@@ -190,32 +192,36 @@ class Rollout:
         Raises:
             RolloutError: it got worse: its container ended, it is not healthy any more, or it answers more requests
                 with a 5xx than the release before did.
-            OSError: the engine does not answer in the end.
+            CommandError, OSError: the engine does not answer, and has not for RESTART_SECONDS after the end.
         """
         live = self.record.live
         if live is None or not self._is_live_by_me():
             return
-        slot = self._slot(live["slot"])
+        with self.lease.prolonged():  # in the background it has been let go, and stays so
+            self._watch(self._slot(live["slot"]), live, limits)
+
+    def _watch(self, slot: slots.Slot, live: Release, limits: Watch) -> None:
         trouble = Trouble(limits)
-        container = None
+        container = ""
         deadline = self.host.clock() + limits["seconds"]
         while self._is_live_by_me():  # else another rollout came, or this one goes back: nothing left to watch
-            ended = None
+            ended, silent = None, None
             try:
-                ended = slot.why_ended()
-                now = slot.container_id()
+                ended = slot.why_ended(LOOK_TIMEOUT_SECONDS)
+                now = slot.container_id(LOOK_TIMEOUT_SECONDS)
                 container = container or now
                 if ended is None and now != container:
                     ended = "the container ended and was started again"
-            except OSError:  # containers outlive an engine that restarts; one that stays away is a fault of the host
-                if self.host.clock() >= deadline:
-                    raise
+            except (CommandError, OSError) as error:  # containers outlive an engine that restarts: the page tells more
+                silent = error
             healthy, answer = self._ask_live(live) if ended is None else (False, "")
             if reason := ended or trouble.after(healthy, answer, self.edge.answers()):
                 tail = slot.log_tail(LOG_LINES)
                 raise RolloutError(f"{live['tag']} got worse after the switch: {reason}", tail, blames=True)
-            if self.host.clock() >= deadline:
+            if silent is None and self.host.clock() >= deadline:
                 return
+            if silent and self.host.clock() >= deadline + RESTART_SECONDS:
+                raise silent  # of the host, not of the release
             self.host.sleep(1)
             self.record = Record(self.host, self.service)
 

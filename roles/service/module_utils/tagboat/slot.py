@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from .host import CommandError, Host
+from .host import ENGINE_SECONDS, CommandError, Host
 
 SLOTS = ("a", "b")
 PORT_OFFSET = {"a": 10000, "b": 20000}  # a slot's loopback port is this plus the service's public port
@@ -127,14 +127,14 @@ class Slot:
         """Stop the slot: SIGTERM, `stop_seconds` to finish, then SIGKILL. Its container stays, for its log."""
         self._init.stop(self._service, self.name)
 
-    def why_ended(self) -> str | None:
+    def why_ended(self, timeout_seconds: float = ENGINE_SECONDS) -> str | None:
         """Return how the slot's container ended, or None while it runs.
 
         Raises:
             OSError: the engine does not answer.
             CommandError: it does not say.
         """
-        found = self._container()
+        found = self._container(timeout_seconds)
         if found is None:
             return "the container could not be started"
         state = found["State"]
@@ -143,9 +143,9 @@ class Slot:
         memory = ", out of memory" if state["OOMKilled"] else ""
         return f"the container exited with {state['ExitCode']}{memory}{': ' + state['Error'] if state['Error'] else ''}"
 
-    def container_id(self) -> str:
+    def container_id(self, timeout_seconds: float = ENGINE_SECONDS) -> str:
         """Return the engine's id of the slot's container, another one after every start; '' when there is none."""
-        found = self._container()
+        found = self._container(timeout_seconds)
         return found["Id"] if found else ""
 
     def log_tail(self, lines: int) -> str:
@@ -156,8 +156,8 @@ class Slot:
         except CommandError:  # too slow: the log is a help, not worth more trouble
             return ""
 
-    def _container(self) -> dict[str, Any] | None:
-        return self._host.engine("GET", f"/containers/{container(self._service, self.name)}/json")
+    def _container(self, timeout_seconds: float = ENGINE_SECONDS) -> dict[str, Any] | None:
+        return self._host.engine("GET", f"/containers/{container(self._service, self.name)}/json", timeout_seconds)
 
 
 class Init:

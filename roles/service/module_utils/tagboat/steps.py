@@ -28,6 +28,9 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
         host or Host(), given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"]
     )
     result: dict[str, Any] = {"changed": False}
+    if given["step"] == "hold":
+        rollout.lease.prolong()
+        return result  # nobody reads more of it, and an engine that hangs must not hold it up
     try:
         if check:
             result.update(_dry_step(rollout, given))
@@ -101,11 +104,6 @@ def _undo(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
     return {"changed": rollout.undo(given["secrets"], given["reason"], given["left"])}
 
 
-def _hold(rollout: Rollout, _given: dict[str, Any]) -> dict[str, Any]:
-    rollout.lease.prolong()
-    return {}
-
-
 def _maintain(rollout: Rollout, given: dict[str, Any]) -> dict[str, Any]:
     return {"changed": rollout.maintain(on=MAINTENANCE[given["step"]])}
 
@@ -143,7 +141,6 @@ def statuses(host: Host, host_name: str, services: list[str], only: list[str]) -
 STEPS: dict[str, Callable[[Rollout, dict[str, Any]], dict[str, Any]]] = {
     "status": _nothing,
     "preflight": _preflight,
-    "hold": _hold,
     "switch": _switch,
     "watch": _watch,
     "undo": _undo,
