@@ -32,12 +32,12 @@ class Connection:
         return 0, (action.MARK + json.dumps({"changed": False, "failed": False})).encode(), b""
 
 
-def ask(quick: Connection, slow: Connection, until_one_fails: bool = False) -> dict[str, dict[str, Any]]:
+def ask(quick: Connection, slow: Connection) -> dict[str, dict[str, Any]]:
     connections = {"quick": quick, "slow": slow}
     with action.Hosts(list(connections), lambda host: (connections[host], "python3"), check=False) as hosts:
         answers: dict[str, dict[str, Any]] = hosts.ask(
             {"quick": {"step": "preflight"}, "slow": {"step": "preflight"}},
-            until_one_fails,
+            False,
             {"quick": {"step": "hold"}, "slow": {"step": "hold"}},
         )
     return answers
