@@ -22,6 +22,7 @@ PLAYBOOK = """
     - {name: Leave out, ansible.builtin.set_fact: {x: 1}, when: false}
     - {name: Break, ansible.builtin.fail: {msg: "web1: no space\\nNext: make prune"}, when: broken is defined}
 """
+LOCAL = ["-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,32 @@ def test_with_v_it_is_ansibles_own(folder: Path) -> None:
     _, lines = run(folder, "-v")
     assert any(line.startswith("PLAY RECAP") for line in lines)
     assert any(line.startswith("TASK [Look]") for line in lines)
+
+
+def test_a_reader_who_leaves_does_not_stop_the_run(folder: Path) -> None:
+    (folder / "long.yml").write_text(
+        """
+- name: Prepare
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - {name: Write, ansible.builtin.set_fact: {x: "{{ item }}"}, changed_when: true, loop: [1, 2, 3]}
+    - {name: End, ansible.builtin.copy: {content: x, dest: "{{ playbook_dir }}/ended"}}
+"""
+    )
+    reads, writes = os.pipe()
+    os.close(reads)  # nobody reads a line of it
+    try:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *LOCAL, "long.yml"],
+            cwd=folder,
+            env={**os.environ, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")},
+            stdout=writes,
+            stderr=writes,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writes)
+    assert done.returncode == 0
+    assert (folder / "ended").exists()

@@ -5,9 +5,11 @@ Ansible's own output, with every task and host, comes with -v.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible import constants as C
@@ -25,6 +27,27 @@ extends_documentation_fragment:
 """
 
 
+def outlive_reader(stream: io.TextIOWrapper) -> None:
+    """Let what is written after the reader of a pipe has gone, as in `make status | head`, go nowhere.
+
+    Ansible's thread that takes the workers' results ends at an error of its output, and the playbook waits for ever.
+    """
+
+    def patient(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*data: bytes) -> Any:
+            try:
+                return method(*data)
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                return method(*data)
+
+        return call
+
+    buffer = stream.buffer
+    buffer.write = patient(buffer.write)  # type: ignore[method-assign]
+    buffer.flush = patient(buffer.flush)  # type: ignore[method-assign]
+
+
 class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no types
     """Says less than Ansible's own, unless asked with -v."""
 
@@ -34,6 +57,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
 
     def __init__(self) -> None:
         super().__init__()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                outlive_reader(stream)
         self._begin = time.monotonic()
         # One line that is written over: only where there is a cursor to go back.
         self._live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
