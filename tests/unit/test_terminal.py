@@ -107,3 +107,39 @@ def test_a_reader_who_leaves_does_not_stop_the_run(folder: Path) -> None:
         os.close(writes)
     assert done.returncode == 0
     assert (folder / "ended").exists()
+
+
+def test_lines_are_read_as_they_come(folder: Path) -> None:
+    (folder / "slow.yml").write_text(
+        """
+- name: Prepare
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Wait for
+      ansible.builtin.wait_for: {path: "{{ item }}", timeout: 20}
+      changed_when: true
+      loop: [play.yml, go_on]
+"""
+    )
+    playbook = subprocess.Popen(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *LOCAL, "slow.yml"],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        | {"ANSIBLE_CONFIG": str(folder / "ansible.cfg")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert playbook.stdout
+    with playbook.stdout:
+        lines = [playbook.stdout.readline() for _ in range(2)]
+        assert playbook.poll() is None  # it waits for what comes now
+        (folder / "go_on").touch()
+        lines += playbook.stdout.readlines()
+    assert [line[10:].strip() for line in lines] == [
+        "Prepare",
+        "localhost changed: Wait for (play.yml)",
+        "localhost changed: Wait for (go_on)",
+        "1 change on localhost",
+    ]
+    assert playbook.wait(60) == 0

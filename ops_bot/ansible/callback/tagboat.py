@@ -59,6 +59,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         super().__init__()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(line_buffering=True)  # progress is read as it comes, through `tee` and in CI as well
                 outlive_reader(stream)
         self._begin = time.monotonic()
         # One line that is written over: only where there is a cursor to go back.

@@ -23,6 +23,7 @@ from .watch import Trouble, Watch
 LOG_LINES = 20
 LOOK_SECONDS = 0.5  # between two questions to the engine whether a container whose page does not answer yet still runs
 LOOK_TIMEOUT_SECONDS = 5  # while a release is watched: an engine that hangs must not keep anybody from its page
+ANSWER_SECONDS = 10  # to a simple question, before its host changes and when its state is told
 RESTART_SECONDS = 30  # that an engine may take to restart before its host counts as broken
 T = TypeVar("T")
 
@@ -424,7 +425,7 @@ class Rollout:
 
     def _need_engine(self, min_free_mb: int) -> None:
         try:
-            self.host.engine("GET", "/version", timeout_seconds=10)
+            self.host.engine("GET", "/version", timeout_seconds=ANSWER_SECONDS)
         except OSError as error:
             raise RolloutError(f"{error}; {self.serving()}") from None
         free = self.host.free_bytes("/var/lib/docker") // 1_000_000
@@ -472,7 +473,7 @@ class Rollout:
     def _health(self, live: Release) -> str:
         slot = self._slot(live["slot"])
         try:
-            ended = slot.why_ended()
+            ended = slot.why_ended(ANSWER_SECONDS)
         except (CommandError, OSError) as error:
             return str(error)
         if ended:
