@@ -94,12 +94,14 @@ class Hosts:
         names: the hosts.
         connect: returns a host's connection plugin, and the command that starts Python there.
         check: hosts are to change nothing.
+        say: told who is waited for, every HOLD_SECONDS.
     """
 
-    def __init__(self, names: list[str], connect: Connect, check: bool) -> None:
+    def __init__(self, names: list[str], connect: Connect, check: bool, say: Callable[[str], None]) -> None:
         self._connections = {host: connect(host) for host in names}
         self._connect = connect
         self._check = check
+        self._say = say
         # A connection plugin serves one thread at a time: to hold on, a host is asked by one of its own.
         self._holds: dict[str, tuple[tuple[Any, str], Future[dict[str, Any]]]] = {}
         code = packed_code()
@@ -132,7 +134,11 @@ class Hosts:
                 break
             if time.monotonic() >= self._hold_at:
                 self._hold_at = time.monotonic() + HOLD_SECONDS
-                self._hold({host: hold[host] for host in hold.keys() - {jobs[job] for job in waited_for}})
+                slow = {jobs[job] for job in waited_for}
+                if slow:
+                    names = [host for host in requests if host in slow]
+                    self._say(f"waiting for {', '.join(names)} ({requests[names[0]]['step']})")
+                self._hold({host: hold[host] for host in hold.keys() - slow})
         return {host: answers[host] for host in requests if host in answers}
 
     def _hold(self, requests: Requests) -> None:
@@ -203,12 +209,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         begin = time.monotonic()
         wish = Wish(**{**_plain(self._task.args), "check": self._task.check_mode})
         hostvars = (task_vars or {})["hostvars"]
-        hosts = Hosts(wish.hosts, lambda host: self._connect(host, hostvars[host]), wish.check)
 
         def say(line: str) -> None:
             with contextlib.suppress(OSError):  # the playbook may have been killed: that must not end the rollout
                 Display().display(f"[{time.monotonic() - begin:5.1f} s] {line}")
 
+        hosts = Hosts(wish.hosts, lambda host: self._connect(host, hostvars[host]), wish.check, say)
         conductor = Conductor(wish, hosts.ask, say, heed_signals())
         with hosts:
             outcome = conductor.run()

@@ -32,15 +32,20 @@ class Connection:
         return 0, (action.MARK + json.dumps({"changed": False, "failed": False})).encode(), b""
 
 
-def ask(quick: Connection, slow: Connection) -> dict[str, dict[str, Any]]:
-    connections = {"quick": quick, "slow": slow}
-    with action.Hosts(list(connections), lambda host: (connections[host], "python3"), check=False) as hosts:
+def at_work(**connections: Connection) -> tuple[Any, list[str]]:
+    said: list[str] = []
+    return action.Hosts(list(connections), lambda host: (connections[host], "python3"), False, said.append), said
+
+
+def ask(quick: Connection, slow: Connection) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    hosts, said = at_work(quick=quick, slow=slow)
+    with hosts:
         answers: dict[str, dict[str, Any]] = hosts.ask(
             {"quick": {"step": "preflight"}, "slow": {"step": "preflight"}},
             False,
             {"quick": {"step": "hold"}, "slow": {"step": "hold"}},
         )
-    return answers
+    return answers, said
 
 
 def test_who_waits_is_asked_to_hold_on_and_who_works_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,18 +59,20 @@ def test_who_waits_is_asked_to_hold_on_and_who_works_is_left_alone(monkeypatch: 
         slow.may_answer.set()
 
     threading.Thread(target=let_it_answer, daemon=True).start()
-    answers = ask(quick, slow)
+    answers, said = ask(quick, slow)
     assert list(answers) == ["quick", "slow"]
     assert answers["slow"]["answered"] - answers["quick"]["answered"] >= 0.1, "each at its own time"
     assert quick.asked[:4] == ["preflight", "hold", "hold", "hold"]
     assert slow.asked == ["preflight"]
+    assert set(said) == {"waiting for slow (preflight)"}
 
 
 def test_a_quick_step_asks_nobody_to_hold_on() -> None:
     quick, slow = Connection(), Connection()
     quick.may_answer.set()
     slow.may_answer.set()
-    ask(quick, slow)
+    _, said = ask(quick, slow)
+    assert said == []
     assert (quick.asked, slow.asked) == (["preflight"], ["preflight"])
 
 
@@ -74,11 +81,11 @@ def test_many_quick_steps_one_after_the_other_do_not_forget_who_waits(monkeypatc
     monkeypatch.setattr(action, "HOLD_SECONDS", 0.1)
     busy, waiting = Connection(), Connection()
     busy.may_answer.set()
-    connections = {"busy": busy, "waiting": waiting}
-    with action.Hosts(list(connections), lambda host: (connections[host], "python3"), check=False) as hosts:
+    hosts, _ = at_work(busy=busy, waiting=waiting)
+    with hosts:
         deadline = time.monotonic() + 30
         while not waiting.asked and time.monotonic() < deadline:
-            hosts.ask({"busy": {"step": "switch"}}, False, {name: {"step": "hold"} for name in connections})
+            hosts.ask({"busy": {"step": "switch"}}, False, {name: {"step": "hold"} for name in ("busy", "waiting")})
     assert waiting.asked == ["hold"]
 
 
@@ -86,7 +93,8 @@ def test_a_host_that_does_not_answer_is_asked_to_hold_on_once(monkeypatch: pytes
     monkeypatch.setattr(action, "HOLD_SECONDS", 0.02)
     slow, stuck = Connection(), Connection()
     rounds: list[object] = []
-    with action.Hosts(["slow", "stuck"], lambda host: ({"slow": slow, "stuck": stuck}[host], ""), check=False) as hosts:
+    hosts, _ = at_work(slow=slow, stuck=stuck)
+    with hosts:
         ask_to_hold = hosts._hold
 
         def count(requests: dict[str, Any]) -> None:
