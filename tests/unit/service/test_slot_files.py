@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.tagboat import slot
+from ansible.module_utils.tagboat.host import ENGINE_SECONDS
 from fake_host import WANTS, FakeHost, Image
 from host_story import HTTP, WORKER, release
 
@@ -76,6 +77,8 @@ def run(init: str, verb: str) -> list[str]:
             system.stop_later("web", "b", 600)
         case "keep":
             system.keep("web")
+        case "stop":
+            system.stop("web", "b", timeout_seconds=130)
         case _:
             getattr(system, verb)("web", "b")
     return commands(host)
@@ -112,7 +115,7 @@ def test_systemd(verb: str, lines: list[str]) -> None:
         ("enable", ["write /etc/tagboat/web/b.boot"]),
         ("disable", ["remove /etc/tagboat/web/b.boot"]),
         ("keep", []),
-        ("stop_later", ["initctl stop web SLOT=b"]),
+        ("stop_later", ["initctl stop --no-wait web SLOT=b"]),
     ],
 )
 def test_upstart(verb: str, lines: list[str]) -> None:
@@ -122,3 +125,19 @@ def test_upstart(verb: str, lines: list[str]) -> None:
 def test_unit_paths() -> None:
     assert slot.init_of(FakeHost("systemd")).unit_path("web") == "/etc/systemd/system/web@.service"
     assert slot.init_of(FakeHost("upstart")).unit_path("web") == "/etc/init/web.conf"
+
+
+@pytest.mark.parametrize("init", ["systemd", "upstart"])
+def test_a_stop_may_take_the_time_its_container_has_and_the_engines_own(init: str) -> None:
+    host = FakeHost(init)
+    host.files["/etc/tagboat/web/b.run"] = slot.run_file("web", "b", release("v3", WORKER, stop_seconds=7200))
+    waited: list[float] = []
+    original = host.run
+
+    def run(argv: list[str], timeout_seconds: float = 0, check: bool = True) -> str:
+        waited.append(timeout_seconds)
+        return original(argv, timeout_seconds, check)
+
+    host.run = run  # type: ignore[method-assign]
+    slot.Slot(host, slot.init_of(host), "web", "b").stop()
+    assert waited == [7200 + ENGINE_SECONDS]

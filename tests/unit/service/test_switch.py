@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.tagboat import edge
+from ansible.module_utils.tagboat.host import CommandTimeoutError
 from ansible.module_utils.tagboat.rollout import Rollout, RolloutError
 from fake_host import NEVER, FakeHost, Image
 from host_story import (
@@ -166,6 +167,16 @@ def test_an_unhealthy_release_leaves_the_old_one_alone_and_says_what_it_answered
     assert not host.running("web-b")
 
 
+def test_the_farewell_of_a_refused_release_is_not_waited_for() -> None:
+    host = serving("v1")
+    host.registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER)
+    with pytest.raises(RolloutError, match="not healthy"):
+        deploy(host, "bad", release("v2", HTTP))
+    assert [effect for effect in host.effects if effect.startswith("run systemctl stop") and "@" in effect] == [
+        "run systemctl stop --no-block web@b.service"
+    ]
+
+
 def test_a_release_that_exits_is_refused_at_once_with_its_exit_code() -> None:
     host = serving("v1")
     host.registry["r1:5000/web@sha256:v2"] = Image(exits_after=0.1, exit_code=3)
@@ -294,6 +305,22 @@ def test_an_engine_that_restarts_during_a_start_is_no_fault_of_the_release(monke
     assert not refused.value.blames
     assert results(host) == [("v1", "live")]
     assert host.healthy("web-a")
+
+
+def test_a_start_that_hangs_is_no_fault_of_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = serving("v1")
+    original = host.run
+
+    def hangs(argv: list[str], timeout_seconds: float = 120, check: bool = True) -> str:
+        if argv[:2] == ["systemctl", "restart"]:
+            raise CommandTimeoutError("systemctl restart took longer than 120 s")
+        return original(argv, timeout_seconds, check)
+
+    monkeypatch.setattr(host, "run", hangs)
+    with pytest.raises(RolloutError, match="took longer than 120 s; web1 still serves v1") as refused:
+        deploy(host, "two", release("v2", HTTP))
+    assert not refused.value.blames
+    assert results(host) == [("v1", "live")], "v2 is not marked"
 
 
 def test_the_engine_is_not_asked_at_every_look_at_the_page() -> None:

@@ -28,6 +28,10 @@ class CommandError(Exception):
     """A command on the host failed. The message holds its last lines, never its environment."""
 
 
+class CommandTimeoutError(CommandError):
+    """A command on the host took too long: the host is at fault, not what the command was to do."""
+
+
 class Host:
     """The host this process runs on."""
 
@@ -35,7 +39,8 @@ class Host:
         """Run a command and return what it printed (stdout, then stderr).
 
         Raises:
-            CommandError: it failed (unless `check` is false), or took longer than `timeout_seconds`.
+            CommandError: it failed (unless `check` is false).
+            CommandTimeoutError: it took longer than `timeout_seconds`.
         """
         try:
             done = subprocess.run(
@@ -47,7 +52,7 @@ class Host:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise CommandError(f"{' '.join(argv[:3])} took longer than {timeout_seconds:.0f} s") from None
+            raise CommandTimeoutError(f"{' '.join(argv[:3])} took longer than {timeout_seconds:.0f} s") from None
         except FileNotFoundError:
             raise CommandError(f"{argv[0]} is not installed") from None
         output = (done.stdout + done.stderr).decode(errors="replace").strip()

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from . import slot as slots
 from .edge import Edge
 from .freeze import Freeze
-from .host import CommandError, Host
+from .host import CommandError, CommandTimeoutError, Host
 from .lease import Lease
 from .record import REPLACED, ROLLED_BACK, STANDBY, Record, Release
 from .watch import Trouble, Watch
@@ -177,7 +177,8 @@ class Rollout:
         except (RolloutError, CommandError, OSError) as error:
             log = new.log_tail(LOG_LINES)
             self._back_out(new, http)
-            blames = not isinstance(error, OSError)  # a full disk or a dead edge is no fault of the release
+            # A full disk, a dead edge or an engine that hangs is no fault of the release.
+            blames = not isinstance(error, (OSError, CommandTimeoutError))
             if blames:
                 self.record.has_failed(self._entry(release), str(error))
             raise RolloutError(f"{release['tag']} was refused: {error}; {self.serving()}", log, blames) from None
@@ -382,7 +383,7 @@ class Rollout:
         """End a slot that was refused, after making sure that nothing is sent to it."""
         self.record = Record(self.host, self.service)
         self.settle(http)
-        new.stop()
+        self.init.stop_behind(self.service, new.name)  # nobody needs to wait for what carries no traffic
         self.init.disable(self.service, new.name)
 
     def _take_down(self, reason: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 from .host import ENGINE_SECONDS, CommandError, Host
 
 SLOTS = ("a", "b")
+LOG_SECONDS = 10  # to read a log's last lines
 PORT_OFFSET = {"a": 10000, "b": 20000}  # a slot's loopback port is this plus the service's public port
 
 Spec = dict[str, Any]
@@ -124,8 +126,13 @@ class Slot:
         self._init.start(self._service, self.name)
 
     def stop(self) -> None:
-        """Stop the slot: SIGTERM, `stop_seconds` to finish, then SIGKILL. Its container stays, for its log."""
-        self._init.stop(self._service, self.name)
+        """Stop the slot: SIGTERM, `stop_seconds` to finish, then SIGKILL. Its container stays, for its log.
+
+        Raises:
+            CommandError: the engine does not do it: the time the container has, and the engine's own, are over.
+        """
+        found = re.search(r"--stop-timeout=(\d+)", self._host.read(f"{self._folder}/{self.name}.run") or "")
+        self._init.stop(self._service, self.name, ENGINE_SECONDS + (int(found[1]) if found else 0))
 
     def why_ended(self, timeout_seconds: float = ENGINE_SECONDS) -> str | None:
         """Return how the slot's container ended, or None while it runs.
@@ -152,7 +159,7 @@ class Slot:
         """Return the last lines the slot's container wrote."""
         name = container(self._service, self.name)
         try:
-            return self._host.run(["docker", "logs", "--tail", str(lines), name], check=False)
+            return self._host.run(["docker", "logs", "--tail", str(lines), name], LOG_SECONDS, check=False)
         except CommandError:  # too slow: the log is a help, not worth more trouble
             return ""
 
@@ -174,7 +181,7 @@ class Init:
         """Start a slot; the container has been created when this returns."""
         raise NotImplementedError
 
-    def stop(self, service: str, slot: str) -> None:
+    def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
         """Stop a slot."""
         raise NotImplementedError
 
@@ -220,8 +227,8 @@ class Systemd(Init):
         # restart: also right when the unit still supervises a container that was just removed under it.
         self._host.run(["systemctl", "restart", f"{service}@{slot}.service"])
 
-    def stop(self, service: str, slot: str) -> None:
-        self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds=3600)
+    def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
+        self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds)
 
     def stop_behind(self, service: str, slot: str) -> None:
         self._host.run(["systemctl", "stop", "--no-block", f"{service}@{slot}.service"])
@@ -260,8 +267,8 @@ class Upstart(Init):
         self._host.run(["initctl", "stop", service, f"SLOT={slot}"], check=False)
         self._host.run(["initctl", "start", service, f"SLOT={slot}"])
 
-    def stop(self, service: str, slot: str) -> None:
-        self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds=3600, check=False)
+    def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
+        self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds, check=False)
 
     def stop_behind(self, service: str, slot: str) -> None:
         self._host.run(["initctl", "stop", "--no-wait", service, f"SLOT={slot}"], check=False)
@@ -280,7 +287,7 @@ class Upstart(Init):
             self._host.remove(path)
 
     def stop_later(self, service: str, slot: str, seconds: float) -> None:  # noqa: ARG002
-        self.stop(service, slot)  # upstart has no timers: the standby is kept stopped, which costs its start later
+        self.stop_behind(service, slot)  # upstart has no timers: kept stopped, which costs its start later
 
     def keep(self, service: str) -> None:
         pass
