@@ -28,6 +28,7 @@ def test_deploy_without_registry_is_refused(fleet: Fleet, tags: Tags) -> None:
     with registry_down(fleet):
         run = fleet.deploy(tags.second)
     assert not run.ok
+    assert "Nothing was changed, and a rollback needs no registry. Next: make status" in run.output
     assert_serving(fleet, tags.first)
 
 

@@ -71,6 +71,33 @@ def test_an_engine_that_is_stopped_refuses_and_visitors_are_served(fleet: Fleet,
     assert visitors.failed == {}
 
 
+@pytest.mark.parametrize("what", ["dockerd", "haproxy"])
+def test_what_hangs_refuses_before_anything_is_switched(fleet: Fleet, good: Good, what: str) -> None:
+    says = "the edge (haproxy) does not answer" if what == "haproxy" else "no Docker engine answers"
+    fleet.console("web2", f"pkill -STOP --exact {what}")
+    try:
+        run = fleet.deploy(good.other)
+    finally:
+        fleet.console("web2", f"pkill -CONT --exact {what}")
+    refused(run, f"web2: {says}", "web2 still serves", f"Serving now: {good.live} on web1, web2.")
+    assert "switched to" not in run.output
+    assert_serving(fleet, good.live)
+
+
+def test_a_port_that_something_else_holds_is_told_in_the_engines_words(fleet: Fleet, good: Good) -> None:
+    for port in (10080, 20080):  # of the two slots: where web runs now, the second one finds it taken and ends
+        listen = f"systemd-run --unit=thief-{port} --collect python3 -m http.server --bind 127.0.0.1 {port}"
+        fleet.console("web2", listen)
+    try:
+        with Visitors(fleet.url) as visitors:
+            run = fleet.deploy(good.other)
+    finally:
+        fleet.console("web2", "systemctl stop 'thief-*'")
+    refused(run, "address already in use", "web2 still serves", f"Serving now: {good.live} on web1, web2.")
+    assert_serving(fleet, good.live)
+    assert visitors.failed == {}
+
+
 def test_an_engine_that_restarts_while_a_release_is_watched_undoes_nothing(fleet: Fleet, good: Good) -> None:
     watch: dict[str, object] = {"watch": "foreground", "environment_rollout": {"watch_seconds": 15}}
     with Visitors(fleet.url) as visitors:

@@ -42,6 +42,7 @@ def test_the_exact_line() -> None:
         "docker run --detach --name web-$SLOT --pull=never --network=tagboat --cap-drop=ALL"
         " --security-opt=no-new-privileges --env-file=/etc/tagboat/web/$SLOT.env"
         " --env-file=/etc/tagboat/web/secrets.env $RUN_ARGS $IMAGE $COMMAND"
+        " >/dev/null"
     )
 
 

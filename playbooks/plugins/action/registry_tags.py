@@ -98,6 +98,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         )
         try:
             found = look(registry, wanted["image"], wanted["tag"], wanted["hint"])
-        except RegistryError as error:
+        except UnknownTagError as error:
             raise AnsibleActionFail(str(error)) from None
+        except RegistryError as error:
+            raise AnsibleActionFail(
+                f"{error}. Nothing was changed, and a rollback needs no registry. Next: make status"
+            ) from None
         return {"changed": False, **found}

@@ -24,6 +24,7 @@ orphans: {description: Services that are here and do not belong here., type: lis
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402  the documentation of a module comes first
 from ansible.module_utils.tagboat.host import Host  # noqa: E402
+from ansible.module_utils.tagboat.record import RecordError  # noqa: E402
 from ansible.module_utils.tagboat.steps import statuses  # noqa: E402
 
 
@@ -38,7 +39,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    module.exit_json(**statuses(Host(), given["host_name"], given["services"], given["only"]))
+    try:
+        found = statuses(Host(), given["host_name"], given["services"], given["only"])
+    except RecordError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**found)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ class FakeHost(Host):
         self.answers: dict[str, dict[str, int]] = {}  # service -> what the edge has counted
         # The init system.
         self.timers: dict[str, tuple[float, str]] = {}
+        self.last_words = ""  # of a start that failed
         if init == "systemd":
             self.files["/run/systemd/system"] = ""
         for service in services:
@@ -348,6 +349,8 @@ class FakeHost(Host):
             assert argv[-3:-1] == ["systemctl", "stop"]
             self.timers[name] = (self.time + float(seconds), argv[-1])
             return ""
+        if argv[0] == "journalctl":
+            return "" if "--sync" in argv else self.last_words
         if argv[0] == "systemctl":
             assert self.init == "systemd"
             return self._systemctl(argv[1], [word for word in argv[2:] if word != "--no-block"])
@@ -360,6 +363,8 @@ class FakeHost(Host):
     def _systemctl(self, verb: str, units: list[str]) -> str:
         if verb == "daemon-reload":
             return ""
+        if verb == "show":
+            return "an id of the last start"
         for unit in units:
             found = UNIT.fullmatch(unit)
             if found and (verb == "restart" or (verb == "start" and not self.running(unit_container(unit)))):
@@ -389,7 +394,9 @@ class FakeHost(Host):
         words = run_file(self.files[f"{folder}/{name}.run"])
         (image,) = words["IMAGE"]
         if image not in self.images:
-            raise CommandError(f"systemctl restart failed with 1: No such image: {image}")
+            self.last_words = f"docker: Error response from daemon: No such image: {image}"
+            self.files[f"/var/log/upstart/{service}-{name}.log"] = f"earlier\n{self.last_words}\n"
+            raise CommandError("systemctl restart failed with 1: see journalctl")
         self.containers[f"{service}-{name}"] = Container(
             image,
             self.images[image],

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.tagboat import edge
 from ansible.module_utils.tagboat.host import CommandTimeoutError
+from ansible.module_utils.tagboat.record import PATH
 from ansible.module_utils.tagboat.rollout import Rollout, RolloutError
+from ansible.module_utils.tagboat.steps import take
 from fake_host import NEVER, FakeHost, Image
 from host_story import (
     HTTP,
@@ -223,6 +225,44 @@ def test_an_edge_that_refuses_keeps_the_old_release_and_blames_no_tag() -> None:
     assert ("v2", "failed") not in results(host)
     assert host.edge_points_to("web") == {"web-a"}
     assert not host.running("web-b")
+
+
+@pytest.mark.parametrize("wanted", [release("v2", HTTP), None])
+def test_a_host_without_a_running_edge_refuses_before_any_host_changes(wanted: dict[str, Any] | None) -> None:
+    host = serving("v1")
+    host.edge_answers = False
+    with pytest.raises(RolloutError, match="the edge does not answer; web1 still serves v1"):
+        rollout(host, "two").preflight(wanted, first=True, min_free_mb=0)
+    assert rollout(host, "two").status()["health"] == "the edge does not answer"
+
+
+@each_init
+def test_a_container_that_cannot_be_started_is_told_in_the_engines_words(init: str) -> None:
+    host = prepared(init)
+    deploy(host, "one", release("v1", HTTP))
+    again = rollout(host, "two")
+    again.preflight(release("v2", HTTP), first=True, min_free_mb=0)
+    original = again.init.start
+
+    def with_the_image_gone(service: str, slot: str) -> None:
+        host.images.pop("r1:5000/web@sha256:v2", None)
+        original(service, slot)
+
+    again.init.start = with_the_image_gone  # type: ignore[method-assign]
+    with pytest.raises(RolloutError, match="v2 was refused: docker: Error response from daemon: No such image: r1"):
+        again.switch(release("v2", HTTP), SECRETS)
+    assert host.edge_points_to("web") == {"web-a"}
+
+
+def test_a_record_that_cannot_be_read_is_said_and_nothing_is_touched() -> None:
+    host = serving("v1")
+    host.files[PATH] = "{ broken"
+    told = take({"step": "preflight", "service": "web", "host_name": "web1", "release": release("v2", HTTP)}, host=host)
+    assert told["failed"]
+    assert "its release record /etc/ansible/facts.d/tagboat.fact cannot be read" in told["msg"]
+    assert "Next: " in told["msg"]
+    assert host.files[PATH] == "{ broken"
+    assert changes(host) == []
 
 
 def test_a_host_without_a_running_edge_is_told_so_before_anything_starts() -> None:

@@ -21,10 +21,26 @@ BAD = (FAILED, ROLLED_BACK)
 Release = dict[str, Any]
 
 
+class RecordError(Exception):
+    """The release record is there and cannot be read: nobody can tell from it what serves."""
+
+
 def recorded_services(host: Host) -> list[str]:
     """Name every service this host's record knows."""
+    return list(_read(host)["services"])
+
+
+def _read(host: Host) -> dict[str, Any]:
     text = host.read(PATH)
-    return list(json.loads(text)["services"]) if text else []
+    try:
+        record: dict[str, Any] = json.loads(text) if text else {"services": {}}
+        record["services"].items()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(
+            f"its release record {PATH} cannot be read ({error}); what serves goes on. Next: put a good copy of it"
+            " there, or take it away, so that the next deploy begins anew on this host"
+        ) from None
+    return record
 
 
 class Record:
@@ -33,7 +49,7 @@ class Record:
     def __init__(self, host: Host, service: str) -> None:
         self._host = host
         self._service = service
-        own = self._read()["services"].get(service, {})
+        own = _read(host)["services"].get(service, {})
         self.live_slot: str | None = own.get("live")
         self.releases: list[Release] = own.get("releases", [])
 
@@ -89,7 +105,7 @@ class Record:
     def forget(self) -> None:
         """Drop everything known of this service."""
         with self._host.lock("/run/tagboat/record.lock"):
-            record = self._read()
+            record = _read(self._host)
             if record["services"].pop(self._service, None) is not None:
                 self._write(record)
         self.live_slot, self.releases = None, []
@@ -106,14 +122,9 @@ class Record:
         self.releases = keep
         self._save()
 
-    def _read(self) -> dict[str, Any]:
-        text = self._host.read(PATH)
-        record: dict[str, Any] = json.loads(text) if text else {"services": {}}
-        return record
-
     def _save(self) -> None:
         with self._host.lock("/run/tagboat/record.lock"):  # another service may be rolled out here at the same time
-            record = self._read()
+            record = _read(self._host)
             record["services"][self._service] = {"live": self.live_slot, "releases": self.releases}
             self._write(record)
 

@@ -88,6 +88,7 @@ class Rollout:
         self.lease.take(first)
         with self.lease:
             self._timed("engine", lambda: self._need_engine(min_free_mb))
+            self._need_edge(release or self.record.live)
             if release:
                 self._timed("pull", lambda: self._need_image(release))
         return self.status()
@@ -433,6 +434,13 @@ class Rollout:
         if free < min_free_mb:
             raise RolloutError(f"only {free} MB are free, {min_free_mb} MB are needed: make prune; {self.serving()}")
 
+    def _need_edge(self, release: Release | None) -> None:
+        if release and release["spec"].get("port"):
+            try:
+                self.edge.points_to()
+            except OSError as error:
+                raise RolloutError(f"{error}; {self.serving()}") from None
+
     def _need_image(self, release: Release) -> None:
         if self.host.engine("GET", f"/images/{release['image']}/json"):
             return
@@ -480,7 +488,14 @@ class Rollout:
         if ended:
             return ended
         healthy, answer = self._ask_live(live)
-        return "healthy" if healthy else answer
+        if not healthy:
+            return answer
+        try:
+            if live["spec"].get("port"):
+                self.edge.points_to()
+        except OSError as error:  # nobody sees how healthy it is
+            return str(error)
+        return "healthy"
 
     def _ask_live(self, live: Release) -> tuple[bool, str]:
         spec = live["spec"]

@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from .host import ENGINE_SECONDS, CommandError, Host
+from .host import ENGINE_SECONDS, CommandError, CommandTimeoutError, Host
 
 SLOTS = ("a", "b")
 LOG_SECONDS = 10  # to read a log's last lines
@@ -119,11 +119,21 @@ class Slot:
         return bool(found and found["State"]["Running"])
 
     def start(self) -> None:
-        """Start the slot with what its files say, after ending what ran in it."""
+        """Start the slot with what its files say, after ending what ran in it.
+
+        Raises:
+            CommandError: it did not start; the message is the engine's.
+            OSError: the engine does not answer.
+        """
         # Whatever still runs here carries no traffic: no need to wait for its farewell.
         with contextlib.suppress(CommandError):  # the start says what is wrong, if anything is
             self._host.engine("DELETE", f"/containers/{container(self._service, self.name)}?force=true")
-        self._init.start(self._service, self.name)
+        try:
+            self._init.start(self._service, self.name)
+        except CommandTimeoutError:
+            raise
+        except CommandError as error:  # which names a unit, and not what is wrong
+            raise CommandError(self._init.last_words(self._service, self.name) or str(error)) from None
 
     def stop(self) -> None:
         """Stop the slot: SIGTERM, `stop_seconds` to finish, then SIGKILL. Its container stays, for its log.
@@ -181,6 +191,10 @@ class Init:
         """Start a slot; the container has been created when this returns."""
         raise NotImplementedError
 
+    def last_words(self, service: str, slot: str) -> str:
+        """Return the last line that a start which failed has written; '' when there is none."""
+        raise NotImplementedError
+
     def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
         """Stop a slot."""
         raise NotImplementedError
@@ -227,6 +241,16 @@ class Systemd(Init):
         # restart: also right when the unit still supervises a container that was just removed under it.
         self._host.run(["systemctl", "restart", f"{service}@{slot}.service"])
 
+    def last_words(self, service: str, slot: str) -> str:
+        try:
+            unit = f"{service}@{slot}.service"
+            start = self._host.run(["systemctl", "show", "--property=InvocationID", "--value", unit], LOG_SECONDS)
+            self._host.run(["journalctl", "--sync"], LOG_SECONDS)  # what was just written may be on its way
+            journal = ["journalctl", f"_SYSTEMD_INVOCATION_ID={start}", "--identifier=sh", "--lines=1"]
+            return self._host.run([*journal, "--output=cat", "--quiet"], LOG_SECONDS)
+        except CommandError:  # a help, not worth more trouble
+            return ""
+
     def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
         self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds)
 
@@ -266,6 +290,10 @@ class Upstart(Init):
     def start(self, service: str, slot: str) -> None:
         self._host.run(["initctl", "stop", service, f"SLOT={slot}"], check=False)
         self._host.run(["initctl", "start", service, f"SLOT={slot}"])
+
+    def last_words(self, service: str, slot: str) -> str:
+        lines = (self._host.read(f"/var/log/upstart/{service}-{slot}.log") or "").splitlines()
+        return lines[-1] if lines else ""
 
     def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
         self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds, check=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .host import CommandError, Host
 from .lease import LeaseHeldError
-from .record import recorded_services
+from .record import RecordError, recorded_services
 from .rollout import Rollout, RolloutError, same
 
 MAINTENANCE = {"begin_maintenance": True, "end_maintenance": False}
@@ -23,11 +23,15 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
 
     What goes wrong is in the result as `failed`, `msg` and `log`, with what serves now in `status`.
     """
+    host = host or Host()
     given = {"rollout": {}, "secrets": {}, "left": "standby", "reason": "", "force": False, **arguments}
-    rollout = Rollout(
-        host or Host(), given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"]
-    )
     result: dict[str, Any] = {"changed": False}
+    try:
+        rollout = Rollout(
+            host, given["service"], given["rollout"], given.get("environment_name", ""), given["host_name"]
+        )
+    except RecordError as error:
+        return {**result, "failed": True, "msg": str(error), "log": "", "timings": {}, "uptime": host.clock()}
     if given["step"] == "hold":
         rollout.lease.prolong()
         return result  # nobody reads more of it, and an engine that hangs must not hold it up
@@ -44,7 +48,7 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
         result.update(failed=True, msg=str(error), log=getattr(error, "log", ""), blames=blames)
         if given.get("last") and not check:
             rollout.finish()  # no other step comes that would let the lease go
-    except (CommandError, OSError) as error:  # of the host, not of the release: a full disk, an engine that hangs
+    except (CommandError, RecordError, OSError) as error:  # the host's fault: a full disk, an engine that hangs
         result.update(failed=True, msg=f"{error}; {rollout.serving()}", log="")
     return {
         **result,
@@ -125,6 +129,9 @@ def statuses(host: Host, host_name: str, services: list[str], only: list[str]) -
         host_name: the inventory's name of it.
         services: what belongs here.
         only: services to tell of; empty: all of them, orphans included.
+
+    Raises:
+        RecordError: its record cannot be read.
 
     Returns:
         `statuses`: service -> as `Rollout.status` has it; `orphans`: services that nothing deploys here any more.
