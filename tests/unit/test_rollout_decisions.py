@@ -178,7 +178,7 @@ def test_status_table() -> None:
         "SERVICE  HOST  TAG  DIGEST        SINCE                 BY   HEALTH",
         "web      web1  v2   v20000000000  2026-01-02T10:00:00Z  ann  healthy",
         "web      web2  v2   v20000000000  2026-01-02T10:00:00Z  ann  healthy",
-        "web3 did not answer",
+        "web3 did not tell",
     ]
 
 
@@ -202,7 +202,7 @@ def test_status_tells_who_is_at_work() -> None:
 
 
 def test_status_of_nothing() -> None:
-    assert decide.status_table({}, ["web1"]) == "No service runs anywhere yet.\nweb1 did not answer"
+    assert decide.status_table({}, ["web1"]) == "No service runs anywhere yet.\nweb1 did not tell"
 
 
 def test_history_tells_a_rollout_once_newest_first_and_bounded() -> None:

@@ -20,20 +20,22 @@ options:
 """
 
 RETURN = r"""
-kept: {description: 'What this host must be able to start: repository to digest to tag.', type: dict, returned: always}
+kept:
+  description: 'What this host must be able to start: repository to digest to tag.'
+  type: dict
+  returned: unless its release record is damaged
 removed: {description: 'What was removed, or would be in check mode.', type: list, returned: always}
 freed_bytes: {description: Bytes given back; in check mode at least that many., type: int, returned: always}
 """
 
 import contextlib  # noqa: E402  the documentation of a module comes first
-import json  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible.module_utils.tagboat import prune  # noqa: E402
 from ansible.module_utils.tagboat.host import ENGINE_SOCKET, CommandError, Host  # noqa: E402
 from ansible.module_utils.tagboat.lease import Lease, LeaseHeldError  # noqa: E402
-from ansible.module_utils.tagboat.record import PATH as RECORD  # noqa: E402
+from ansible.module_utils.tagboat.record import RecordError, read  # noqa: E402
 
 
 def disk_usage(host: Host) -> dict[str, Any]:
@@ -98,10 +100,11 @@ def main() -> None:
     )
     host, services, keep = Host(), module.params["services"], module.params["keep"]
 
-    def record() -> dict[str, Any]:
-        return json.loads(host.read(RECORD) or "{}")  # type: ignore[no-any-return]
-
-    result: dict[str, Any] = {"kept": prune.kept_digests(record(), keep), "removed": [], "freed_bytes": 0}
+    try:
+        kept = prune.kept_digests(read(host), keep)
+    except RecordError as error:  # then nobody knows what this host needs
+        module.fail_json(msg=str(error))
+    result: dict[str, Any] = {"kept": kept, "removed": [], "freed_bytes": 0}
     problem = ""
     if services and host.exists(ENGINE_SOCKET):  # else the host was never prepared, and has nothing to remove
         try:
@@ -111,10 +114,10 @@ def main() -> None:
                     lease.take(first=True)
                     held.callback(lease.release)
                     held.enter_context(lease)
-                result["kept"] = prune.kept_digests(record(), keep)  # a rollout may just have ended
+                result["kept"] = prune.kept_digests(read(host), keep)  # a rollout may just have ended
                 digests = {digest for tags in result["kept"].values() for digest in tags}
                 remove(host, services, digests, result, module.check_mode)
-        except (CommandError, LeaseHeldError, OSError) as error:
+        except (CommandError, LeaseHeldError, RecordError, OSError) as error:
             problem = str(error)
     result["changed"] = bool(result["removed"])
     if problem:

@@ -46,6 +46,7 @@ class Container:
     env: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
     stopped: bool = False
+    stops_at: float = NEVER  # its stop has begun
 
     def label(self, name: str) -> str:
         return self.argument(f"--label={name}=")
@@ -92,7 +93,8 @@ class FakeHost(Host):
         self.answers: dict[str, dict[str, int]] = {}  # service -> what the edge has counted
         # The init system.
         self.timers: dict[str, tuple[float, str]] = {}
-        self.last_words = ""  # of a start that failed
+        self.last_words: list[str] = []  # of a start that failed
+        self.lingers = 0.0  # how long a container takes to stop, for those who do not wait for it
         if init == "systemd":
             self.files["/run/systemd/system"] = ""
         for service in services:
@@ -106,7 +108,9 @@ class FakeHost(Host):
     def running(self, name: str) -> Container | None:
         """The container of this name, if it runs."""
         container = self.containers.get(name)
-        if container is None or container.stopped or self.time - container.started >= container.behaviour.exits_after:
+        if container is None or container.stopped or self.time >= container.stops_at:
+            return None
+        if self.time - container.started >= container.behaviour.exits_after:
             return None
         return container
 
@@ -350,36 +354,40 @@ class FakeHost(Host):
             self.timers[name] = (self.time + float(seconds), argv[-1])
             return ""
         if argv[0] == "journalctl":
-            return "" if "--sync" in argv else self.last_words
+            return "" if "--sync" in argv else "\n".join(self.last_words)
         if argv[0] == "systemctl":
             assert self.init == "systemd"
-            return self._systemctl(argv[1], [word for word in argv[2:] if word != "--no-block"])
+            return self._systemctl(argv[1], [word for word in argv[2:] if word != "--no-block"], "--no-block" in argv)
         if argv[0] == "initctl":
             assert self.init == "upstart"
             words = [word for word in argv if word != "--no-wait"]
-            return self._initctl(words[1], words[2], words[3].removeprefix("SLOT="))
+            return self._initctl(words[1], words[2], words[3].removeprefix("SLOT="), "--no-wait" in argv)
         raise AssertionError(f"no {argv[0]} on this host")
 
-    def _systemctl(self, verb: str, units: list[str]) -> str:
+    def _systemctl(self, verb: str, units: list[str], behind: bool) -> str:
         if verb == "daemon-reload":
             return ""
         if verb == "show":
             return "an id of the last start"
         for unit in units:
             found = UNIT.fullmatch(unit)
-            if found and (verb == "restart" or (verb == "start" and not self.running(unit_container(unit)))):
+            if found and (verb == "restart" or (verb == "start" and not self._goes_on(unit_container(unit)))):
                 self._start(found["service"], found["slot"])
             elif found and verb == "stop":
-                self._stop(unit)
+                self._stop(unit, behind)
             elif unit.endswith((".timer", ".service")) and verb == "stop":
                 self.timers.pop(unit.rsplit(".", 1)[0], None)
             else:
                 assert verb == "start", f"systemctl {verb} {unit}"
         return ""
 
-    def _initctl(self, verb: str, service: str, name: str) -> str:
+    def _initctl(self, verb: str, service: str, name: str, behind: bool) -> str:
+        stopping = self.running(f"{service}-{name}") and not self._goes_on(f"{service}-{name}")
+        if verb == "status":
+            return f"{service} ({name}) stop/pre-stop" if stopping else f"initctl: Unknown instance: {name}"
         if verb == "stop":
-            self._stop(f"{service}@{name}.service")
+            if not stopping:
+                self._stop(f"{service}@{name}.service", behind)
         elif self.running(f"{service}-{name}"):
             raise CommandError(f"initctl start {service} failed with 1: Job is already running")
         else:
@@ -389,13 +397,16 @@ class FakeHost(Host):
     def _start(self, service: str, name: str) -> None:
         """What the unit does: the one `docker run` line of templates/docker_run.j2."""
         folder = f"/etc/tagboat/{service}"
-        if self.running(f"{service}-{name}"):
+        if self._goes_on(f"{service}-{name}"):
             return  # the unit finds it running
         words = run_file(self.files[f"{folder}/{name}.run"])
         (image,) = words["IMAGE"]
         if image not in self.images:
-            self.last_words = f"docker: Error response from daemon: No such image: {image}"
-            self.files[f"/var/log/upstart/{service}-{name}.log"] = f"earlier\n{self.last_words}\n"
+            self.last_words = [
+                f"docker: Error response from daemon: No such image: {image}",
+                "See 'docker run --help'.",
+            ]
+            self.files[f"/var/log/upstart/{service}-{name}.log"] = "\n".join(["137", *self.last_words])
             raise CommandError("systemctl restart failed with 1: see journalctl")
         self.containers[f"{service}-{name}"] = Container(
             image,
@@ -406,9 +417,17 @@ class FakeHost(Host):
             words["COMMAND"],
         )
 
-    def _stop(self, unit: str) -> None:
+    def _stop(self, unit: str, behind: bool = False) -> None:
         if container := self.containers.get(unit_container(unit)):
-            container.stopped = True
+            if behind and self.lingers:
+                container.stops_at = min(container.stops_at, self.time + self.lingers)
+            else:
+                container.stopped = True
+
+    def _goes_on(self, name: str) -> bool:
+        """Whether it runs, and is not being stopped."""
+        container = self.running(name)
+        return container is not None and container.stops_at == NEVER
 
     def _docker(self, words: list[str], timeout_seconds: float) -> str:
         if words[:2] == ["image", "rm"]:

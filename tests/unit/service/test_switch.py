@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
 from ansible.module_utils.tagboat import edge
-from ansible.module_utils.tagboat.host import CommandTimeoutError
+from ansible.module_utils.tagboat.host import CommandError, CommandTimeoutError
 from ansible.module_utils.tagboat.record import PATH
 from ansible.module_utils.tagboat.rollout import Rollout, RolloutError
 from ansible.module_utils.tagboat.steps import take
@@ -24,6 +25,7 @@ from host_story import (
     release,
     results,
     rollout,
+    undo,
 )
 
 each_init = pytest.mark.parametrize("init", ["systemd", "upstart"])
@@ -33,6 +35,10 @@ CHANGES = ("write", "link", "remove", "engine DELETE", "run systemctl", "run sys
 def changes(host: FakeHost) -> list[str]:
     """The effects that changed something, apart from the lease."""
     return [effect for effect in host.effects if effect.startswith(CHANGES) and ".lease" not in effect]
+
+
+def full_disk(*_arguments: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def serving(*tags: str) -> FakeHost:
@@ -171,12 +177,88 @@ def test_an_unhealthy_release_leaves_the_old_one_alone_and_says_what_it_answered
 
 def test_the_farewell_of_a_refused_release_is_not_waited_for() -> None:
     host = serving("v1")
+    host.lingers = 8
     host.registry["r1:5000/web@sha256:v2"] = Image(healthy_after=NEVER)
     with pytest.raises(RolloutError, match="not healthy"):
         deploy(host, "bad", release("v2", HTTP))
-    assert [effect for effect in host.effects if effect.startswith("run systemctl stop") and "@" in effect] == [
-        "run systemctl stop --no-block web@b.service"
-    ]
+    assert host.running("web-b")
+    host.pass_time(8)
+    assert not host.running("web-b")
+
+
+def test_a_refused_worker_has_ended_before_the_next_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = prepared()
+    deploy(host, "one", release("v1", WORKER))
+    host.lingers = 8
+    again = rollout(host, "bad")
+    again.preflight(release("v2", WORKER), first=True, min_free_mb=0)
+    monkeypatch.setattr(again.init, "enable", full_disk)
+    with pytest.raises(RolloutError, match="No space left"):
+        again.switch(release("v2", WORKER), SECRETS)
+    assert not host.running("web-b")
+    assert host.running("web-a")
+
+
+@each_init
+def test_a_slot_whose_stop_has_only_begun_is_used_again_and_stays(init: str) -> None:
+    host = prepared(init)
+    host.lingers = 8
+    deploy(host, "one", release("v1", HTTP))
+    deploy(host, "two", release("v2", HTTP))
+    deploy(host, "back", release("v1", HTTP), left="rolled_back", reason="worse")
+    assert host.edge_points_to("web") == {"web-a"}
+    deploy(host, "again", release("v2", HTTP), force=True)  # into the slot that was just left
+    host.pass_time(60)
+    assert host.edge_points_to("web") == {"web-b"}
+    assert host.healthy("web-b")
+
+
+@each_init
+def test_a_rollback_right_after_a_deploy_lasts(init: str) -> None:
+    host = prepared(init)
+    host.lingers = 8
+    deploy(host, "one", release("v1", HTTP))
+    deploy(host, "two", release("v2", HTTP))
+    undo(host, "two")
+    host.pass_time(60)
+    assert host.edge_points_to("web") == {"web-a"}
+    assert host.healthy("web-a")
+
+
+@each_init
+def test_a_singleton_whose_stop_hangs_is_started_again_behind(init: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = prepared(init)
+    deploy(host, "one", release("v1", SINGLETON))
+    again = rollout(host, "two")
+    again.preflight(release("v2", SINGLETON), first=True, min_free_mb=0)
+    stop = again.init.stop
+
+    def hangs(service: str, slot: str, timeout_seconds: float) -> None:
+        monkeypatch.setattr(again.init, "stop", stop)
+        raise CommandTimeoutError(f"the stop of {service} in {slot} took longer than {timeout_seconds:.0f} s")
+
+    monkeypatch.setattr(again.init, "stop", hangs)
+    with pytest.raises(RolloutError, match="the stop of web in a took longer than 130 s") as refused:
+        again.switch(release("v2", SINGLETON), SECRETS)
+    assert not refused.value.blames
+    begun = {"systemd": "systemctl start --no-block web@a.service", "upstart": "initctl start --no-wait web SLOT=a"}
+    assert f"run {begun[init]}" in host.effects
+    assert not host.running("web-b")
+
+
+def test_a_port_that_something_else_holds_blames_no_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = serving("v1")
+    again = rollout(host, "two")
+    again.preflight(release("v2", HTTP), first=True, min_free_mb=0)
+
+    def port_taken(service: str, slot: str) -> None:
+        host.last_words = ["docker: Error: listen tcp4 127.0.0.1:20080: bind: address already in use."]
+        raise CommandError(f"systemctl restart {service}@{slot} failed with 1")
+
+    monkeypatch.setattr(again.init, "start", port_taken)
+    with pytest.raises(RolloutError, match="address already in use") as refused:
+        again.switch(release("v2", HTTP), SECRETS)
+    assert not refused.value.blames
 
 
 def test_a_release_that_exits_is_refused_at_once_with_its_exit_code() -> None:
@@ -254,14 +336,15 @@ def test_a_container_that_cannot_be_started_is_told_in_the_engines_words(init: s
     assert host.edge_points_to("web") == {"web-a"}
 
 
-def test_a_record_that_cannot_be_read_is_said_and_nothing_is_touched() -> None:
+@pytest.mark.parametrize("damaged", ["{ broken", "[]", '{"services": {"web": null}}', '{"services": {"web": {}}}'])
+def test_a_record_that_cannot_be_read_is_said_and_nothing_is_touched(damaged: str) -> None:
     host = serving("v1")
-    host.files[PATH] = "{ broken"
+    host.files[PATH] = damaged
     told = take({"step": "preflight", "service": "web", "host_name": "web1", "release": release("v2", HTTP)}, host=host)
     assert told["failed"]
     assert "its release record /etc/ansible/facts.d/tagboat.fact cannot be read" in told["msg"]
     assert "Next: " in told["msg"]
-    assert host.files[PATH] == "{ broken"
+    assert host.files[PATH] == damaged
     assert changes(host) == []
 
 

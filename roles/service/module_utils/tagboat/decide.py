@@ -191,7 +191,7 @@ def status_table(
 
     Args:
         statuses: service -> host -> status.
-        unreachable: hosts that did not answer.
+        unreachable: hosts that did not answer, or could not.
         orphaned: service -> hosts where it is and does not belong.
     """
     rows = [["SERVICE", "HOST", "TAG", "DIGEST", "SINCE", "BY", "HEALTH"]]
@@ -222,7 +222,7 @@ def status_table(
             best = _mending(hosts, tags)
             notes.append(f"{service} is mixed: {mix}. To mend it: make deploy SERVICE={service} TAG={best}")
     lines = _table(rows) if len(rows) > 1 else ["No service runs anywhere yet."]
-    lines += [f"{host} did not answer" for host in unreachable]
+    lines += [f"{host} did not tell" for host in unreachable]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 

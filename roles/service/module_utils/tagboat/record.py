@@ -27,18 +27,24 @@ class RecordError(Exception):
 
 def recorded_services(host: Host) -> list[str]:
     """Name every service this host's record knows."""
-    return list(_read(host)["services"])
+    return list(read(host)["services"])
 
 
-def _read(host: Host) -> dict[str, Any]:
-    text = host.read(PATH)
+def read(host: Host) -> dict[str, Any]:
+    """Return the whole record.
+
+    Raises:
+        RecordError: it is damaged.
+    """
     try:
+        text = host.read(PATH)
         record: dict[str, Any] = json.loads(text) if text else {"services": {}}
-        record["services"].items()
+        for own in record["services"].values():
+            _ = own["live"], [(release["tag"], release["result"]) for release in own["releases"]]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(
-            f"its release record {PATH} cannot be read ({error}); what serves goes on. Next: put a good copy of it"
-            " there, or take it away, so that the next deploy begins anew on this host"
+            f"its release record {PATH} cannot be read ({type(error).__name__}: {error}); what serves goes on."
+            " Next: put a good copy of it there; without one, see docs/runbooks.md"
         ) from None
     return record
 
@@ -49,7 +55,7 @@ class Record:
     def __init__(self, host: Host, service: str) -> None:
         self._host = host
         self._service = service
-        own = _read(host)["services"].get(service, {})
+        own = read(host)["services"].get(service, {})
         self.live_slot: str | None = own.get("live")
         self.releases: list[Release] = own.get("releases", [])
 
@@ -105,7 +111,7 @@ class Record:
     def forget(self) -> None:
         """Drop everything known of this service."""
         with self._host.lock("/run/tagboat/record.lock"):
-            record = _read(self._host)
+            record = read(self._host)
             if record["services"].pop(self._service, None) is not None:
                 self._write(record)
         self.live_slot, self.releases = None, []
@@ -124,7 +130,7 @@ class Record:
 
     def _save(self) -> None:
         with self._host.lock("/run/tagboat/record.lock"):  # another service may be rolled out here at the same time
-            record = _read(self._host)
+            record = read(self._host)
             record["services"][self._service] = {"live": self.live_slot, "releases": self.releases}
             self._write(record)
 

@@ -163,7 +163,7 @@ class Rollout:
 
         try:
             if old and not overlap:
-                self._timed("stop", behind.stop)
+                self._timed("stop", lambda: self._make_room(behind))
             if not force and self._is_ready(new, release, secrets):
                 self.init.resume(self.service, new.name)
             else:
@@ -380,11 +380,24 @@ class Rollout:
         if beside.is_running():
             self._let_go(beside, live, STANDBY if self.record.standby else ROLLED_BACK)
 
+    def _make_room(self, behind: slots.Slot) -> None:
+        """Stop the live release of a service that must never run twice."""
+        try:
+            behind.stop()
+        except CommandError:
+            self.init.start_behind(self.service, behind.name)  # the stop may yet come to its end, with nobody here
+            raise
+
     def _back_out(self, new: slots.Slot, http: bool) -> None:
-        """End a slot that was refused, after making sure that nothing is sent to it."""
+        """Begin to end a slot that was refused, after making sure that nothing is sent to it."""
         self.record = Record(self.host, self.service)
+        if not http:
+            self.init.stop_behind(self.service, new.name)  # nothing is sent to it: even if the rest fails
         self.settle(http)
-        self.init.stop_behind(self.service, new.name)  # nobody needs to wait for what carries no traffic
+        if http:
+            self.init.stop_behind(self.service, new.name)  # nobody needs to wait for what carries no traffic
+        else:
+            new.stop()  # what it works on gets its `stop_seconds` before the next rollout may begin
         self.init.disable(self.service, new.name)
 
     def _take_down(self, reason: str) -> None:

@@ -10,6 +10,9 @@ from .host import ENGINE_SECONDS, CommandError, CommandTimeoutError, Host
 
 SLOTS = ("a", "b")
 LOG_SECONDS = 10  # to read a log's last lines
+LOG_LINES = 10  # among which the engine's word is, when a start fails
+LONGEST_STOP_SECONDS = 3600
+PORT_TAKEN = "address already in use"
 PORT_OFFSET = {"a": 10000, "b": 20000}  # a slot's loopback port is this plus the service's public port
 
 Spec = dict[str, Any]
@@ -123,7 +126,7 @@ class Slot:
 
         Raises:
             CommandError: it did not start; the message is the engine's.
-            OSError: the engine does not answer.
+            OSError: the engine does not answer, or the slot's port is held by something else.
         """
         # Whatever still runs here carries no traffic: no need to wait for its farewell.
         with contextlib.suppress(CommandError):  # the start says what is wrong, if anything is
@@ -133,7 +136,9 @@ class Slot:
         except CommandTimeoutError:
             raise
         except CommandError as error:  # which names a unit, and not what is wrong
-            raise CommandError(self._init.last_words(self._service, self.name) or str(error)) from None
+            said = [line for line in self._init.last_words(self._service, self.name) if line.startswith("docker:")]
+            why = said[-1] if said else str(error)
+            raise OSError(why) if PORT_TAKEN in why else CommandError(why) from None
 
     def stop(self) -> None:
         """Stop the slot: SIGTERM, `stop_seconds` to finish, then SIGKILL. Its container stays, for its log.
@@ -191,8 +196,8 @@ class Init:
         """Start a slot; the container has been created when this returns."""
         raise NotImplementedError
 
-    def last_words(self, service: str, slot: str) -> str:
-        """Return the last line that a start which failed has written; '' when there is none."""
+    def last_words(self, service: str, slot: str) -> list[str]:
+        """Return the last lines that a start which failed has written."""
         raise NotImplementedError
 
     def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
@@ -205,6 +210,10 @@ class Init:
 
     def resume(self, service: str, slot: str) -> None:
         """See to it that a slot which runs goes on running, even when its stop has just begun."""
+        raise NotImplementedError
+
+    def start_behind(self, service: str, slot: str) -> None:
+        """See to it that a slot runs again when its stop is over, and do not wait until it is."""
         raise NotImplementedError
 
     def enable(self, service: str, slot: str) -> None:
@@ -241,15 +250,15 @@ class Systemd(Init):
         # restart: also right when the unit still supervises a container that was just removed under it.
         self._host.run(["systemctl", "restart", f"{service}@{slot}.service"])
 
-    def last_words(self, service: str, slot: str) -> str:
+    def last_words(self, service: str, slot: str) -> list[str]:
         try:
             unit = f"{service}@{slot}.service"
             start = self._host.run(["systemctl", "show", "--property=InvocationID", "--value", unit], LOG_SECONDS)
             self._host.run(["journalctl", "--sync"], LOG_SECONDS)  # what was just written may be on its way
-            journal = ["journalctl", f"_SYSTEMD_INVOCATION_ID={start}", "--identifier=sh", "--lines=1"]
-            return self._host.run([*journal, "--output=cat", "--quiet"], LOG_SECONDS)
+            journal = ["journalctl", f"_SYSTEMD_INVOCATION_ID={start}", "--identifier=sh", f"--lines={LOG_LINES}"]
+            return self._host.run([*journal, "--output=cat", "--quiet"], LOG_SECONDS).splitlines()
         except CommandError:  # a help, not worth more trouble
-            return ""
+            return []
 
     def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
         self._host.run(["systemctl", "stop", f"{service}@{slot}.service"], timeout_seconds)
@@ -259,6 +268,9 @@ class Systemd(Init):
 
     def resume(self, service: str, slot: str) -> None:
         self._host.run(["systemctl", "start", f"{service}@{slot}.service"])
+
+    def start_behind(self, service: str, slot: str) -> None:
+        self._host.run(["systemctl", "start", "--no-block", f"{service}@{slot}.service"])
 
     def enable(self, service: str, slot: str) -> None:
         self._host.link(f"{self._WANTS}/{service}@{slot}.service", self.unit_path(service))
@@ -288,21 +300,35 @@ class Upstart(Init):
         return f"/etc/init/{service}.conf"
 
     def start(self, service: str, slot: str) -> None:
-        self._host.run(["initctl", "stop", service, f"SLOT={slot}"], check=False)
+        self.stop(service, slot, ENGINE_SECONDS)
         self._host.run(["initctl", "start", service, f"SLOT={slot}"])
 
-    def last_words(self, service: str, slot: str) -> str:
-        lines = (self._host.read(f"/var/log/upstart/{service}-{slot}.log") or "").splitlines()
-        return lines[-1] if lines else ""
+    def last_words(self, service: str, slot: str) -> list[str]:
+        try:
+            text = self._host.read(f"/var/log/upstart/{service}-{slot}.log") or ""
+        except (OSError, ValueError):  # a help, not worth more trouble
+            return []
+        return text.splitlines()[-LOG_LINES:]
 
     def stop(self, service: str, slot: str, timeout_seconds: float) -> None:
+        deadline = self._host.clock() + timeout_seconds
         self._host.run(["initctl", "stop", service, f"SLOT={slot}"], timeout_seconds, check=False)
+        # It returns at once for an instance that is being stopped already; one that is stopped is known no more.
+        while "stop/" in self._host.run(["initctl", "status", service, f"SLOT={slot}"], check=False):
+            if self._host.clock() > deadline:
+                raise CommandTimeoutError(
+                    f"initctl stop {service} SLOT={slot} took longer than {timeout_seconds:.0f} s"
+                )
+            self._host.sleep(0.1)
 
     def stop_behind(self, service: str, slot: str) -> None:
         self._host.run(["initctl", "stop", "--no-wait", service, f"SLOT={slot}"], check=False)
 
     def resume(self, service: str, slot: str) -> None:
-        pass  # nothing stops a slot but a rollout, see stop_later
+        pass  # nothing stops a slot but a rollout, and what `stop_later` stops is not running any more
+
+    def start_behind(self, service: str, slot: str) -> None:
+        self._host.run(["initctl", "start", "--no-wait", service, f"SLOT={slot}"], check=False)
 
     def enable(self, service: str, slot: str) -> None:
         self._host.write(f"/etc/tagboat/{service}/{slot}.boot", "")
@@ -315,7 +341,8 @@ class Upstart(Init):
             self._host.remove(path)
 
     def stop_later(self, service: str, slot: str, seconds: float) -> None:  # noqa: ARG002
-        self.stop_behind(service, slot)  # upstart has no timers: kept stopped, which costs its start later
+        # Upstart has no timers: the standby is kept stopped, which costs its start later.
+        self.stop(service, slot, LONGEST_STOP_SECONDS)
 
     def keep(self, service: str) -> None:
         pass

@@ -21,7 +21,8 @@ def take(arguments: dict[str, Any], check: bool = False, host: Host | None = Non
         check: change nothing.
         host: where to take it; this machine unless a test says otherwise.
 
-    What goes wrong is in the result as `failed`, `msg` and `log`, with what serves now in `status`.
+    What goes wrong is in the result as `failed`, `msg` and `log`, with what serves now in `status`, unless the release
+    record is damaged: then nobody knows.
     """
     host = host or Host()
     given = {"rollout": {}, "secrets": {}, "left": "standby", "reason": "", "force": False, **arguments}
