@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import plugin_loading
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils import (
     image_checkout,
     image_commands,
@@ -340,6 +342,25 @@ def test_a_mirror_of_a_git_url(repository: Path, tmp_path: Path) -> None:
         mirrors.complete(source)
 
 
+def test_a_clone_that_was_killed_is_made_again(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = programs_in(tmp_path)
+    source = image_checkout.Source("web", "images/web", git=f"file://{repository}", ref="main")
+    mirrors = image_checkout.Mirrors(tmp_path / "work", programs, 20)
+
+    def killed(step: str, words: list[str], **_: Any) -> None:
+        subprocess.run(["git", "init", "--bare", "--quiet", words[-1]], check=True)  # as far as it came
+        raise image_runner.BuildError(step, "not done within 20 s")
+
+    with monkeypatch.context() as once:
+        once.setattr(programs, "run", killed)
+        with pytest.raises(image_runner.BuildError, match="not done within"):
+            mirrors.complete(source)
+    mirrors.complete(source)
+    assert source.subject == "Explain"
+
+
 # Running programs, locks, logs
 
 
@@ -352,6 +373,21 @@ def test_a_failing_program_is_told_with_its_last_lines(tmp_path: Path) -> None:
         programs_in(tmp_path).run("push", ["sh", "-c", "echo one; echo two >&2; exit 3"])
     assert (caught.value.step, caught.value.tail) == ("push", ["one", "two"])
     assert image_log.read_lines(tmp_path / "log", 0)[0][0].endswith("s] web:   | one")
+
+
+def test_a_program_nobody_can_follow_is_ended(tmp_path: Path) -> None:
+    def fall_over(_line: str) -> None:
+        raise ValueError("nobody can follow this")
+
+    with pytest.raises(ValueError, match="nobody can follow"):
+        image_runner.stream(
+            ["sh", "-c", f"echo $$ > {tmp_path}/pid; echo one; exec sleep 60"],
+            fall_over,
+            deadline_seconds=50,
+            environ=dict(os.environ),
+        )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_program_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
@@ -423,6 +459,52 @@ def test_a_failure_is_explained_with_step_and_tail() -> None:
         "web was not built, nothing of it was pushed. It failed at [2/3] RUN x: exit code 1\n"
         "    boom\n  Whole log, on the build server: /log"
     )
+
+
+ActionModule: Any = image_follow.ActionModule
+
+
+class Follower(ActionModule):  # type: ignore[misc]
+    """Follows a run on a build server that answers what it is told to."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self._task = SimpleNamespace(args={"work_dir": "/work", "run": "r1", "deadline_seconds": 100})
+
+    def _execute_module(self, *_: Any, **__: Any) -> dict[str, Any]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+
+LOST = AnsibleConnectionFailure("Connection timed out")
+DONE = {
+    "lines": [],
+    "offset": 0,
+    "state": "done",
+    "result": {"failed": False, "changed": True, "builds": {}, "failures": {}},
+}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_follow, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(image_follow, "_LOST_SECONDS", 0.1)
+    monkeypatch.setattr(image_follow.ActionBase, "run", lambda *_: {})
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_build_is_followed_again_after_a_lost_connection() -> None:
+    assert Follower(LOST, LOST, DONE).run()["changed"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_build_server_that_stays_lost_is_said_with_what_is_still_true() -> None:
+    with pytest.raises(
+        AnsibleConnectionFailure, match=r"the build goes on there, and pushes .* Next: make build again"
+    ):
+        Follower(LOST).run()
 
 
 # The build itself, with a docker of our own
@@ -579,7 +661,66 @@ def test_an_unreachable_registry_is_told_before_anything_is_built(
     monkeypatch.setattr(FakeRegistry, "tags_or_none", refuse)
     result, _ = scene.build(["base"], {"base": None}, {})
     assert result["problem"] == "nothing was built: registry r:5000 refused user push"
-    assert not scene.calls.exists()
+    assert scene.called("") == ["version"]
+
+
+def test_an_engine_that_does_not_answer_is_told_before_anything_is_built(scene: Scene) -> None:
+    (scene.folder / "bin/docker").write_text("#!/bin/sh\necho Cannot connect to the Docker daemon\nexit 1\n")
+    result, _ = scene.build(["base"], {"base": None}, {})
+    assert result["failed"]
+    assert result["problem"] == (
+        "nothing was built, failed at docker version: no Docker engine answers on the build server\n"
+        "    Cannot connect to the Docker daemon"
+    )
+
+
+def test_what_was_pushed_is_not_called_unpushed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise registry_client.RegistryError("registry r:5000: PUT failed (HTTP 500)")
+
+    monkeypatch.setattr(FakeRegistry, "move_tag", refuse)
+    result, _ = scene.build(["base"], {"base": None}, {"base": ["v1"]})
+    assert result["failed"]
+    assert result["failures"]["base"]["pushed"] == "v2"
+    said = image_follow.explain(result)
+    assert "base v2 was pushed, and then failed at registry: registry r:5000: PUT failed (HTTP 500)" in said
+    assert "Next: make build IMAGE=base" in said
+
+
+def test_a_push_whose_answer_was_lost_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    scene = Scene(tmp_path, push_code=1)  # the fake registry has what docker was told to push
+    result, _ = scene.build(["base"], {"base": None}, {})
+    assert result["failures"]["base"]["pushed"] == "v1"
+
+
+def test_a_remark_that_cannot_be_made_fails_no_build(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any) -> dict[str, str]:
+        raise registry_client.RegistryError("blob unknown")
+
+    monkeypatch.setattr(FakeRegistry, "labels", lost)
+    result, _ = scene.build(["base"], {"base": None}, {"base": ["v1"]})
+    assert not result["failed"]
+    assert result["builds"]["base"]["same_as"] == ""
+
+
+def test_a_failed_build_prunes_the_cache_as_well(scene: Scene) -> None:
+    scene.build(["base"], {"base": None}, {}, broken=("base",))
+    assert len(scene.called("builder prune")) == 1
+
+
+def test_a_log_on_a_full_disk_hides_no_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = image_runner.RunLog
+
+    def on_a_full_disk(path: Path) -> Any:
+        log = whole(path)
+        log._file = Path("/dev/full").open("a", buffering=1, encoding="utf-8")  # noqa: SIM115  the log's, for good
+        return log
+
+    monkeypatch.setattr(image_build, "RunLog", on_a_full_disk)
+    result, _ = scene.build(["base"], {"base": None}, {}, broken=("base",))
+    assert result["failed"]
+    assert result["failures"]["base"]["step"] == "[1/1] RUN it"
 
 
 def test_credentials_come_from_dockers_own_file() -> None:
@@ -589,10 +730,25 @@ def test_credentials_come_from_dockers_own_file() -> None:
 
 
 def test_the_last_runs_are_kept(tmp_path: Path) -> None:
-    for name in ("20260101-a", "20260102-a", "20260103-a"):
+    # The first one came from a control node whose clock is ahead.
+    for age, name in enumerate(("20260103-a", "20260102-a", "20260101-a")):
         (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1000 + age, 1000 + age))
     image_build.forget_old_runs(tmp_path, 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["20260102-a", "20260103-a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["20260101-a", "20260102-a"]
+
+
+def test_a_run_that_is_at_work_is_kept(tmp_path: Path) -> None:
+    for name in ("20260101-a", "20260102-a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "alive").touch()
+    os.utime(tmp_path / "20260101-a", (1000, 1000))
+    with (tmp_path / "20260101-a" / "alive").open() as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        image_build.forget_old_runs(tmp_path, 1)
+        assert len(list(tmp_path.iterdir())) == 2
+    image_build.forget_old_runs(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["20260102-a"]
 
 
 def test_nobody_answers() -> None:

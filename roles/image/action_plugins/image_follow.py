@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -15,6 +16,9 @@ _OUTPUT = re.compile(r"\[ *[0-9.]+s\] ([^ :]+):   \| ")
 _START_SECONDS = 30
 # pip compiling, a slow disk: people must see that it is not stuck.
 _QUIET_SECONDS = 15
+# A build server may restart its sshd, or a laptop its network.
+_LOST_SECONDS = 60
+_AGAIN_SECONDS = 5
 
 
 def worth_showing(lines: list[str], everything: bool) -> list[str]:
@@ -34,9 +38,15 @@ def _explain_lines(result: Mapping[str, Any]) -> Iterator[str]:
     if result.get("problem"):
         yield str(result["problem"])
     for image, failure in result.get("failures", {}).items():
-        yield f"{image} was not built, nothing of it was pushed. It failed at {failure['step']}: {failure['message']}"
+        if tag := failure.get("pushed"):
+            yield f"{image} {tag} was pushed, and then failed at {failure['step']}: {failure['message']}"
+        else:
+            failed = f"It failed at {failure['step']}: {failure['message']}"
+            yield f"{image} was not built, nothing of it was pushed. {failed}"
         yield from (f"    {line}" for line in failure["tail"])
         yield f"  Whole log, on the build server: {failure['log']}"
+        if tag:
+            yield f"  Next: make build IMAGE={image} for a tag with a record of its build; {tag} is never overwritten"
 
 
 def brief(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,12 +63,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         place = {"work_dir": arguments["work_dir"], "run": arguments["run"]}
         started = spoke = time.monotonic()
         offset, last = 0, "the run starts"
+        where = f"{place['work_dir']}/runs/{place['run']}/log"
+        goes_on = f"the build goes on there, and pushes when it succeeds. Next: make build again, or read {where} there"
+        answered = started
         while True:
-            news = self._execute_module("image_log", {**place, "offset": offset}, task_vars=task_vars)
-            if news.get("failed") or news.get("unreachable"):
-                # The build goes on over there; say where to look.
-                where = f"{place['work_dir']}/runs/{place['run']}/log"
-                return {**answer, **news, "msg": f"{news.get('msg', 'no answer')}; the build goes on, see {where}"}
+            try:
+                news = self._execute_module("image_log", {**place, "offset": offset}, task_vars=task_vars)
+            except AnsibleConnectionFailure as error:
+                if time.monotonic() - answered > _LOST_SECONDS:
+                    raise AnsibleConnectionFailure(f"the build server is lost: {error}; {goes_on}") from None
+                display.display("  … the build server does not answer, the build goes on there")
+                time.sleep(_AGAIN_SECONDS)
+                continue
+            answered = time.monotonic()
+            if news.get("failed"):
+                return {**answer, **news, "msg": f"{news.get('msg', 'no answer')}; {goes_on}"}
             offset = news["offset"]
             for line in worth_showing(news["lines"], display.verbosity > 0):
                 display.display(line, color=C.COLOR_ERROR if ": FAILED at " in line else None)
@@ -72,7 +91,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             lost = news["state"] == "dead" or (news["state"] == "absent" and waited > _START_SECONDS)
             if lost or waited > float(arguments["deadline_seconds"]):
                 what = "ended without a result" if lost else f"is not done after {waited:.0f} s"
-                msg = f"build run {place['run']} {what}; its log is in {place['work_dir']}/runs/{place['run']}/log"
+                msg = f"build run {place['run']} {what}, after: {last}. Its log is in {where}. Next: make build again"
                 return {**answer, "failed": True, "msg": msg}
         result: dict[str, Any] = news["result"]
         answer.update(changed=result["changed"], builds=result["builds"], failures=result["failures"])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.image_checkout import Source
+from ansible.module_utils.image_checkout import Source, without_user
 from ansible.module_utils.image_run import Run, write_json
 from ansible.module_utils.image_runner import BuildError, RunLog
 from ansible.module_utils.image_spec import SpecError, parse_spec
@@ -54,9 +54,23 @@ def docker_login(config: Mapping[str, Any], registry: str) -> tuple[str, str]:
 
 
 def forget_old_runs(folder: Path, keep: int) -> None:
-    """Names begin with the time, so the oldest come first."""
-    for old in sorted(one for one in folder.iterdir() if one.is_dir())[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    """Remove all but the newest runs, by this host's clock, and those that are at work."""
+    runs = sorted((one for one in folder.iterdir() if one.is_dir()), key=lambda one: one.stat().st_mtime)
+    for old in runs[:-keep]:
+        if not is_at_work(old):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def is_at_work(run: Path) -> bool:
+    """Tell whether the process of a run still holds its lock."""
+    try:
+        with (run / "alive").open() as alive:
+            fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def plan(registry: Any, sources: Mapping[str, Any], wanted: list[str]) -> list[str]:
@@ -64,7 +78,7 @@ def plan(registry: Any, sources: Mapping[str, Any], wanted: list[str]) -> list[s
     lines = []
     for name in wanted:
         source = sources[name]
-        origin = f"{source.git} {source.ref or 'HEAD'}" if source.git else source.shown
+        origin = f"{without_user(source.git)} {source.ref or 'HEAD'}" if source.git else source.shown
         try:
             tag = next_tag(registry.tags_or_none(name))
         except RegistryError as error:
@@ -95,7 +109,8 @@ def perform(settings: dict[str, Any], sources: dict[str, Any], registry: Any) ->
                 rest.unlink()
             shutil.rmtree(folder / "checkout", ignore_errors=True)
         result = {
-            "failed": bool(problem or run.failures),
+            # Not only what was noticed: an image that was asked for and was not built is a failure.
+            "failed": bool(problem or run.failures or set(settings["wanted"]) - set(run.builds)),
             "changed": bool(run.builds),
             "problem": problem,
             "builds": run.builds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,17 @@ class Mirrors:
         with Path(f"{mirror}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if mirror.is_dir():
-                self._git(source, "fetch", mirror, ["fetch", "--prune", "--quiet", "origin"])
+                for left in mirror.rglob("*.lock"):  # by a fetch that was killed: we hold the lock
+                    left.unlink()
+                # By its URL, whose password may be another one by now.
+                self._git(source, "fetch", mirror, ["fetch", "--prune", "--quiet", source.git, "+refs/*:refs/*"])
             else:
                 self._programs.log.step(source.image, f"clones {source.url}")
-                words = ["git", "clone", "--mirror", "--quiet", source.git, str(mirror)]
+                new = mirror.with_suffix(".new")  # a clone that was killed must not be taken for one
+                shutil.rmtree(new, ignore_errors=True)
+                words = ["git", "clone", "--mirror", "--quiet", source.git, str(new)]
                 self._programs.run("clone", words, seconds=self._seconds)
+                new.rename(mirror)
         code, revision = self._ask(mirror, ["rev-parse", "--verify", "--quiet", f"{source.ref}^{{commit}}"])
         if code != 0:
             _, names = self._ask(mirror, ["for-each-ref", "--format=%(refname:short)", "--sort=-committerdate"])

@@ -20,6 +20,7 @@ from ansible.module_utils.image_smoke import smoke_test, sweep
 from ansible.module_utils.image_spec import Spec, SpecError, build_order, parse_spec
 from ansible.module_utils.registry_client import RegistryError, highest_tag, next_tag
 
+ENGINE_SECONDS = 10  # to a simple question, before anything is built
 SYSTEM_CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -112,9 +113,13 @@ class Run:
         self.mirrors = {name: Mirrors(self.work, one, 600) for name, one in self.programs.items()}
         self.specs = Specs(self.sources, self.mirrors)
         self.finished = {name: threading.Event() for name in self.sources}
+        self.pushed: dict[str, str] = {}
 
     def execute(self) -> None:
         wanted = self.settings["wanted"]
+        code, said = self.programs[wanted[0]].ask(["docker", "version"], seconds=ENGINE_SECONDS)
+        if code != 0:
+            raise BuildError("docker version", "no Docker engine answers on the build server", said.splitlines()[-1:])
         missing = [name for name in self.sources if not highest_tag(self.registry.tags_or_none(name))]
         order = build_order(wanted, self.specs, missing)
         for name in self.sources.keys() - set(order):
@@ -125,8 +130,8 @@ class Run:
             thread.start()
         for thread in threads:
             thread.join()
-        if self.builds:
-            self.programs[order[0]].ask(commands.prune(self.settings["keep_cache_mb"]), seconds=300)
+        # After a failure too: a cache that grows until the disk is full would let no build succeed any more.
+        self.programs[order[0]].ask(commands.prune(self.settings["keep_cache_mb"]), seconds=300)
 
     def _guarded(self, image: str, wanted: bool) -> None:
         try:
@@ -141,8 +146,14 @@ class Run:
             self.finished[image].set()
 
     def _failed(self, image: str, step: str, message: str, tail: list[str]) -> None:
+        self.failures[image] = {
+            "step": step,
+            "message": message,
+            "tail": tail,
+            "log": str(self.log.path),
+            "pushed": self.pushed.get(image, ""),
+        }
         self.log.step(image, f"FAILED at {step}: {message}")
-        self.failures[image] = {"step": step, "message": message, "tail": tail, "log": str(self.log.path)}
 
     def _wait_for(self, required: str) -> None:
         self.finished[required].wait()
@@ -234,7 +245,9 @@ class Run:
         content, size = self._inspect(programs, local)
         tags = self.registry.tags_or_none(image)
         highest = highest_tag(tags)
-        known = self.registry.labels(image, highest).get("tagboat.content") if highest else ""
+        known = ""
+        with contextlib.suppress(RegistryError):  # it serves a remark only
+            known = self.registry.labels(image, highest).get("tagboat.content") if highest else ""
         # Under the lock the next tag is free; another build server is why it is asked for once more.
         tag = next_tag(tags)
         while self.registry.has(image, tag):
@@ -250,7 +263,10 @@ class Run:
             programs.run("push", commands.push(f"{repository}:{tag}"), seconds=limit, keep_open=[lock])
         except BuildError:
             programs.ask(["docker", "rmi", f"{repository}:{tag}"])
+            with contextlib.suppress(RegistryError):  # whose answer may be all that was lost
+                self.pushed[image] = tag if self.registry.has(image, tag) else ""
             raise
+        self.pushed[image] = tag
         digest = self.registry.resolve(image, tag)
         self.registry.move_tag(image, "latest", digest)
         # The registry has the older ones; here only the build cache is of use, and it is bounded by itself.

@@ -44,7 +44,8 @@ class RunLog:
         self._write(f"{image}:   | {text}")
 
     def _write(self, text: str) -> None:
-        with self._lock:
+        # A disk that is full ends a build where it cannot do its work, not where it cannot tell of it.
+        with self._lock, contextlib.suppress(OSError):
             self._file.write(f"[{time.monotonic() - self._started:6.1f}s] {text}\n")
 
 
@@ -89,6 +90,9 @@ def stream(
         code = process.wait()
     finally:
         timer.cancel()
+        if process.poll() is None:  # something went wrong here: nothing may go on unseen
+            stop()
+            process.wait()
     return None if too_late.is_set() else code
 
 

@@ -23,7 +23,7 @@ RETURN = r"""
 kept:
   description: 'What this host must be able to start: repository to digest to tag.'
   type: dict
-  returned: unless its release record is damaged
+  returned: unless nobody can tell, because a rollout is at work or the release record is damaged
 removed: {description: 'What was removed, or would be in check mode.', type: list, returned: always}
 freed_bytes: {description: Bytes given back; in check mode at least that many., type: int, returned: always}
 """
@@ -104,20 +104,26 @@ def main() -> None:
         kept = prune.kept_digests(read(host), keep)
     except RecordError as error:  # then nobody knows what this host needs
         module.fail_json(msg=str(error))
+    leases = {name: Lease(host, name, module.params["rollout"]) for name in sorted(services)}
+    if module.check_mode:
+        for lease in leases.values():
+            if at_work := lease.holder():
+                module.fail_json(msg=f"{at_work['by']} is at work: {at_work['what']}")
     result: dict[str, Any] = {"kept": kept, "removed": [], "freed_bytes": 0}
     problem = ""
     if services and host.exists(ENGINE_SOCKET):  # else the host was never prepared, and has nothing to remove
         try:
             with contextlib.ExitStack() as held:
-                for name in [] if module.check_mode else sorted(services):
-                    lease = Lease(host, name, module.params["rollout"])
+                for lease in () if module.check_mode else leases.values():
                     lease.take(first=True)
                     held.callback(lease.release)
                     held.enter_context(lease)
                 result["kept"] = prune.kept_digests(read(host), keep)  # a rollout may just have ended
                 digests = {digest for tags in result["kept"].values() for digest in tags}
                 remove(host, services, digests, result, module.check_mode)
-        except (CommandError, LeaseHeldError, RecordError, OSError) as error:
+        except LeaseHeldError as error:  # what that rollout brings, the record does not name yet
+            module.fail_json(msg=str(error))
+        except (CommandError, RecordError, OSError) as error:
             problem = str(error)
     result["changed"] = bool(result["removed"])
     if problem:
