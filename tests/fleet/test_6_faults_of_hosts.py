@@ -21,6 +21,11 @@ def live_since(fleet: Fleet, host: str) -> str:
     return str(next(release["at"] for release in web["releases"] if release["result"] == "live"))
 
 
+def live_slot(fleet: Fleet, host: str) -> str:
+    """Which slot of web serves on a host, by its release record."""
+    return str(json.loads(fleet.host(host, "cat /etc/ansible/facts.d/tagboat.fact"))["services"]["web"]["live"])
+
+
 def at_work(fleet: Fleet, host: str) -> bool:
     """A step of a rollout runs on the host."""
     return fleet.console(host, "pgrep --full '[t]agboat.steps' || true") != ""
@@ -85,14 +90,15 @@ def test_what_hangs_refuses_before_anything_is_switched(fleet: Fleet, good: Good
 
 
 def test_a_port_that_something_else_holds_is_told_in_the_engines_words(fleet: Fleet, good: Good) -> None:
-    for port in (10080, 20080):  # of the two slots: where web runs now, the second one finds it taken and ends
-        listen = f"systemd-run --unit=thief-{port} --collect python3 -m http.server --bind 127.0.0.1 {port}"
-        fleet.console("web2", listen)
+    idle, port = ("b", 20080) if live_slot(fleet, "web2") == "a" else ("a", 10080)
+    thief = f"systemd-run --unit=thief --collect python3 -m http.server --bind 127.0.0.1 {port}"
+    listens = f"until ss --listening --tcp --numeric | grep --quiet 127.0.0.1:{port}; do sleep 0.1; done"
+    fleet.console("web2", f"systemctl stop web@{idle} && {thief} && timeout 30 sh -c '{listens}'")
     try:
         with Visitors(fleet.url) as visitors:
             run = fleet.deploy(good.other)
     finally:
-        fleet.console("web2", "systemctl stop 'thief-*'")
+        fleet.console("web2", "systemctl stop thief")
     refused(run, "address already in use", "web2 still serves", f"Serving now: {good.live} on web1, web2.")
     assert_serving(fleet, good.live)
     assert visitors.failed == {}
