@@ -27,6 +27,7 @@ def test_a_host_that_dns_does_not_know_has_its_address() -> None:
 def test_a_host_is_asked_for_its_health_through_its_edge() -> None:
     backend = section(balancer(balancer_check_seconds=0.25), "backend web")
     assert "http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host web hdr User-Agent haproxy" in backend
+    assert "http-check expect status 200-499" in backend, "who does not know the path is alive"
     assert any(line.startswith("default-server check inter 250ms fastinter 100ms fall 2 rise 1 ") for line in backend)
 
 

@@ -27,6 +27,7 @@ def test_a_slot_is_one_checked_server_on_its_loopback_port(slot: str, port: int)
     backend = section(edge(), f"backend web-{slot}")
     assert f"server {slot} 127.0.0.1:{port} check inter 2s fall 3 rise 1" in backend
     assert "http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host web hdr User-Agent haproxy" in backend
+    assert "http-check expect ! rstatus ^5" in backend, "who does not know the path is alive"
     assert "option http-server-close" in backend
 
 

@@ -36,7 +36,7 @@ def test_a_rollback_needs_no_registry(host: FakeHost) -> None:
 
 def test_a_host_that_was_never_prepared_says_how_to(host: FakeHost) -> None:
     del host.files["/etc/systemd/system/web@.service"]
-    with pytest.raises(RolloutError, match="this host is not prepared for web: make site LIMIT=web1"):
+    with pytest.raises(RolloutError, match="this host is not prepared for web: make site"):
         preflight(host)
     assert "/run/tagboat/web.lease" not in host.files
 

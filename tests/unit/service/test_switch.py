@@ -471,8 +471,11 @@ def test_a_live_release_is_left_alone_when_the_engine_does_not_say_that_it_stopp
 def test_an_edge_that_disagrees_with_the_record_is_put_right() -> None:
     host = serving("v1", "v2")
     host.map["web"] = "web-a"
+    told = rollout(host, "look").status()["health"]
+    assert told == "healthy, but the edge sends requests elsewhere: make deploy of v2 mends it"
     deploy(host, "again", release("v2", HTTP))
     assert host.edge_points_to("web") == {"web-b"}
+    assert rollout(host, "look").status()["health"] == "healthy"
 
 
 def test_a_map_file_that_disagrees_with_the_edge_is_put_right() -> None:

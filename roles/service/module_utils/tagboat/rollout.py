@@ -81,7 +81,7 @@ class Rollout:
             LeaseHeldError: another rollout is under way.
         """
         if not self.host.exists(self.init.unit_path(self.service)):
-            raise RolloutError(f"this host is not prepared for {self.service}: make site LIMIT={self.host_name}")
+            raise RolloutError(f"this host is not prepared for {self.service}: make site")
         if release:
             self.refuse_when_frozen()
             self.freeze.forget_expired()
@@ -504,8 +504,8 @@ class Rollout:
         if not healthy:
             return answer
         try:
-            if live["spec"].get("port"):
-                self.edge.points_to()
+            if live["spec"].get("port") and not self.edge.agrees(slots.container(self.service, live["slot"])):
+                return f"healthy, but the edge sends requests elsewhere: make deploy of {live['tag']} mends it"
         except OSError as error:  # nobody sees how healthy it is
             return str(error)
         return "healthy"
