@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faults import wait_for
 from fleet import Fleet
 from load import Visitors
 from story import Tags, assert_serving, measured
@@ -18,6 +19,15 @@ def test_first_deploy(fleet: Fleet, tags: Tags) -> None:
     assert run.ok, run.tail
     assert_serving(fleet, tags.first)
     measured("deploy, first ever", run)
+
+
+def test_hosts_know_the_visitor_behind_the_balancer(fleet: Fleet, tags: Tags) -> None:
+    assert_serving(fleet, tags.first)
+    visitor = fleet.host("data1", "hostname --all-ip-addresses").split()[0]
+    ask = "import http.client as h; c = h.HTTPConnection('lb1'); c.request('GET', '/from-data1'); c.getresponse()"
+    fleet.host("data1", f'python3 -c "{ask}"')
+    seen = "journalctl --unit=haproxy --since=-5min --output=cat --grep=/from-data1"
+    wait_for(lambda: any(visitor in fleet.host(host, f"{seen} || true") for host in ("web1", "web2")))
 
 
 def test_same_tag_again_changes_nothing_and_says_so(fleet: Fleet, tags: Tags) -> None:
