@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from faults import Good, catalogue, cut_off, full_disk, held_up, recovers, refused, wait_for, wrong_clock
@@ -15,15 +16,16 @@ from story import assert_serving
 VISITORS = 4  # each may be waiting for an answer from a host in the moment it is lost: nobody can give it
 
 
+def record_of_web(fleet: Fleet, host: str) -> dict[str, Any]:
+    """What a host's release record says of web."""
+    web: dict[str, Any] = json.loads(fleet.host(host, "cat /etc/ansible/facts.d/tagboat.fact"))["services"]["web"]
+    return web
+
+
 def live_since(fleet: Fleet, host: str) -> str:
-    """When the release that is live on a host came, by its release record."""
-    web = json.loads(fleet.host(host, "cat /etc/ansible/facts.d/tagboat.fact"))["services"]["web"]
-    return str(next(release["at"] for release in web["releases"] if release["result"] == "live"))
-
-
-def live_slot(fleet: Fleet, host: str) -> str:
-    """Which slot of web serves on a host, by its release record."""
-    return str(json.loads(fleet.host(host, "cat /etc/ansible/facts.d/tagboat.fact"))["services"]["web"]["live"])
+    """When the release that is live on a host came."""
+    releases = record_of_web(fleet, host)["releases"]
+    return str(next(release["at"] for release in releases if release["result"] == "live"))
 
 
 def at_work(fleet: Fleet, host: str) -> bool:
@@ -90,7 +92,7 @@ def test_what_hangs_refuses_before_anything_is_switched(fleet: Fleet, good: Good
 
 
 def test_a_port_that_something_else_holds_is_told_in_the_engines_words(fleet: Fleet, good: Good) -> None:
-    idle, port = ("b", 20080) if live_slot(fleet, "web2") == "a" else ("a", 10080)
+    idle, port = ("b", 20080) if record_of_web(fleet, "web2")["live"] == "a" else ("a", 10080)
     thief = f"systemd-run --unit=thief --collect python3 -m http.server --bind 127.0.0.1 {port}"
     listens = f"until ss --listening --tcp --numeric | grep --quiet 127.0.0.1:{port}; do sleep 0.1; done"
     fleet.console("web2", f"systemctl stop web@{idle} && {thief} && timeout 30 sh -c '{listens}'")

@@ -669,7 +669,8 @@ def test_an_engine_that_does_not_answer_is_told_before_anything_is_built(scene: 
     result, _ = scene.build(["base"], {"base": None}, {})
     assert result["failed"]
     assert result["problem"] == (
-        "nothing was built, failed at docker version: no Docker engine answers on the build server\n"
+        "nothing was built, failed at docker version: no Docker engine answers on the build server."
+        " Next, there: systemctl restart docker\n"
         "    Cannot connect to the Docker daemon"
     )
 

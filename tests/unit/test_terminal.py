@@ -22,6 +22,7 @@ PLAYBOOK = """
     - {name: Leave out, ansible.builtin.set_fact: {x: 1}, when: false}
     - {name: Break, ansible.builtin.fail: {msg: "web1: no space\\nNext: make prune"}, when: broken is defined}
 """
+ANSIBLE = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,"]
 LOCAL = ["-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
 
 
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *options: str) -> tuple[int, list[str]]:
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "play.yml", *options],
+        [*ANSIBLE, "play.yml", *options],
         cwd=folder,
         env={**os.environ, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")},
         capture_output=True,
@@ -95,7 +96,7 @@ def test_a_reader_who_leaves_does_not_stop_the_run(folder: Path) -> None:
     os.close(reads)  # nobody reads a line of it
     try:
         done = subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *LOCAL, "long.yml"],
+            [*ANSIBLE, *LOCAL, "long.yml"],
             cwd=folder,
             env={**os.environ, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")},
             stdout=writes,
@@ -123,7 +124,7 @@ def test_lines_are_read_as_they_come(folder: Path) -> None:
 """
     )
     playbook = subprocess.Popen(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *LOCAL, "slow.yml"],
+        [*ANSIBLE, *LOCAL, "slow.yml"],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         | {"ANSIBLE_CONFIG": str(folder / "ansible.cfg")},

@@ -119,7 +119,8 @@ class Run:
         wanted = self.settings["wanted"]
         code, said = self.programs[wanted[0]].ask(["docker", "version"], seconds=ENGINE_SECONDS)
         if code != 0:
-            raise BuildError("docker version", "no Docker engine answers on the build server", said.splitlines()[-1:])
+            silent = "no Docker engine answers on the build server. Next, there: systemctl restart docker"
+            raise BuildError("docker version", silent, said.splitlines()[-1:])
         missing = [name for name in self.sources if not highest_tag(self.registry.tags_or_none(name))]
         order = build_order(wanted, self.specs, missing)
         for name in self.sources.keys() - set(order):

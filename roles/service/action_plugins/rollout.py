@@ -135,10 +135,9 @@ class Hosts:
             if time.monotonic() >= self._hold_at:
                 self._hold_at = time.monotonic() + HOLD_SECONDS
                 slow = {jobs[job] for job in waited_for}
-                names = [host for host in requests if host in slow]
-                step = next((requests[host]["step"] for host in names), "watch")
-                if step != "watch":  # which is meant to take its time, and was announced
-                    self._say(f"waiting for {', '.join(names)} ({step})")
+                step = next(iter(requests.values()))["step"]
+                if slow and step != "watch":  # which is meant to take its time, and was announced
+                    self._say(f"waiting for {', '.join(host for host in requests if host in slow)} ({step})")
                 self._hold({host: hold[host] for host in hold.keys() - slow})
         return {host: answers[host] for host in requests if host in answers}
 

@@ -495,18 +495,14 @@ class Rollout:
     def _health(self, live: Release) -> str:
         slot = self._slot(live["slot"])
         try:
-            ended = slot.why_ended(ANSWER_SECONDS)
-        except (CommandError, OSError) as error:
-            return str(error)
-        if ended:
-            return ended
-        healthy, answer = self._ask_live(live)
-        if not healthy:
-            return answer
-        try:
+            if ended := slot.why_ended(ANSWER_SECONDS):
+                return ended
+            healthy, answer = self._ask_live(live)
+            if not healthy:
+                return answer
             if live["spec"].get("port") and not self.edge.agrees(slots.container(self.service, live["slot"])):
                 return f"healthy, but the edge sends requests elsewhere: make deploy of {live['tag']} mends it"
-        except OSError as error:  # nobody sees how healthy it is
+        except (CommandError, OSError) as error:  # of the engine or the edge: nobody sees how healthy it is
             return str(error)
         return "healthy"
 
