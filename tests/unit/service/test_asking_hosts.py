@@ -76,6 +76,21 @@ def test_a_quick_step_asks_nobody_to_hold_on() -> None:
     assert (quick.asked, slow.asked) == (["preflight"], ["preflight"])
 
 
+def test_a_watch_was_announced_and_is_not_called_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(action, "HOLD_SECONDS", 0.02)
+    watched, waiting = Connection(), Connection()
+    hosts, said = at_work(watched=watched, waiting=waiting)
+
+    def end_the_watch() -> None:
+        assert waiting.held.acquire(timeout=30)
+        watched.may_answer.set()
+
+    threading.Thread(target=end_the_watch, daemon=True).start()
+    with hosts:
+        hosts.ask({"watched": {"step": "watch"}}, False, {"waiting": {"step": "hold"}})
+    assert said == []
+
+
 def test_many_quick_steps_one_after_the_other_do_not_forget_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of one host each: no step is long, all of them are."""
     monkeypatch.setattr(action, "HOLD_SECONDS", 0.1)
