@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.tagboat import slot
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from render import render
 
@@ -200,7 +200,6 @@ def systemd_environment(text: str) -> dict[str, str]:
     return found
 
 
-@settings(max_examples=15, deadline=None)
 @given(WORDS)
 def test_allowed_words_pass_through_sh_and_systemd(command: list[str]) -> None:
     text, words = run_file(command)

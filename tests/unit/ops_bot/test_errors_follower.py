@@ -228,7 +228,7 @@ def test_lines_that_arrive_twice_count_once(follower: Follower, ledger: Ledger, 
 cuts = st.lists(st.tuples(st.integers(1, 15), st.booleans()), max_size=5)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(cuts)
 def test_however_it_is_cut_and_killed_each_line_counts_once(
     tmp_path_factory: Any, cuts: list[tuple[int, bool]]

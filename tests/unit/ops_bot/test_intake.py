@@ -141,7 +141,7 @@ def test_other_ways_and_verbs(client: TestClient) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_is_our_error(client: TestClient, content: bytes) -> None:
     headers = AUTHORIZED | {"Content-Type": "application/json"}
     assert client.post("/events", content=content, headers=headers).status_code in (200, 422)

@@ -159,7 +159,7 @@ TOLD = st.lists(
 
 
 @given(told=TOLD, cuts=st.lists(st.integers(1, 3), min_size=8, max_size=8))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_story_told_bit_by_bit_is_the_story_told_at_once(
     ledger: Ledger, told: list[tuple[State, int, str, str]], cuts: list[int]
 ) -> None:
