@@ -42,8 +42,14 @@ QUESTION = """attach {"services": {{ services | list | to_json }},
 # What runs on a host. The release record says which slot is live.
 EXEC = """
 import json, os, sys
-with open("/etc/ansible/facts.d/tagboat.fact") as record:
-    slot = json.load(record)["services"].get(sys.argv[1], {}).get("live")
+record = "/etc/ansible/facts.d/tagboat.fact"
+try:
+    with open(record) as file:
+        slot = json.load(file)["services"].get(sys.argv[1], {}).get("live")
+except FileNotFoundError:
+    slot = None
+except (ValueError, LookupError, AttributeError, TypeError):
+    sys.exit("the release record " + record + " of this host cannot be read. Next: docs/runbooks.md")
 if not slot:
     sys.exit("no release of " + sys.argv[1] + " is live on this host")
 os.execvp("docker", ["docker", "exec", sys.argv[1] + "-" + slot, *sys.argv[2:]])

@@ -72,6 +72,26 @@ class TestExec:
         assert shlex.split(line[-1])[2:] == ["python3", "-c", attach.EXEC, "web", "echo", "a b", "$HOME"]
         assert attach.execute(self.HOSTS, "web", "web2", ["ls"])[-3] == "web2"
 
+    @pytest.mark.parametrize(
+        ("record", "said"),
+        [
+            (None, "no release of web is live on this host"),
+            ('{"services": {"eval": {"live": "a"}}}', "no release of web is live on this host"),
+            ('{"services": ', "cannot be read. Next: docs/runbooks.md"),
+            ("[]", "cannot be read. Next: docs/runbooks.md"),
+        ],
+    )
+    def test_on_the_host_a_sentence_says_why_there_is_nothing_to_run_in(
+        self, record: str | None, said: str, tmp_path: Path
+    ) -> None:
+        if record is not None:
+            (tmp_path / "record").write_text(record)
+        code = attach.EXEC.replace("/etc/ansible/facts.d/tagboat.fact", str(tmp_path / "record"))
+        ran = subprocess.run([sys.executable, "-c", code, "web", "ls"], capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert len(ran.stderr.splitlines()) == 1
+        assert said in ran.stderr
+
     def test_an_unknown_host_is_refused_with_those_there_are(self) -> None:
         with pytest.raises(attach.AttachError, match=r"no host web9. Its hosts: web1, web2\."):
             attach.execute(self.HOSTS, "web", "web9", ["ls"])

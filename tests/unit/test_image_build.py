@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import plugin_loading
 import pytest
@@ -325,6 +327,64 @@ def test_no_password_of_a_git_url_is_shown() -> None:
     assert image_checkout.without_user("https://ann:secret@example.org/x.git") == "https://example.org/x.git"
 
 
+class AsksForALogin(BaseHTTPRequestHandler):
+    """A Git server, as far as its question who it is; it keeps what it was told."""
+
+    told: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        login = self.headers.get("Authorization")
+        if login:
+            self.told.append(login)
+        self.send_response(404 if login else 401)
+        self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        """Nothing: a test's output is its own."""
+
+
+def test_git_is_told_the_password_of_a_url_and_nobody_sees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed: list[str] = []
+    run = image_runner.Programs.run
+
+    def spied(self: Any, step: str, command: list[str], **options: Any) -> None:
+        typed.extend(command)
+        run(self, step, command, **options)
+
+    monkeypatch.setattr(image_runner.Programs, "run", spied)
+    AsksForALogin.told.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), AsksForALogin)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://ann:s3%2Fcret@127.0.0.1:{server.server_port}/x.git"
+        source = image_checkout.Source("web", "", git=url)
+        environ = os.environ | image_checkout.login_environ(url)
+        programs = image_runner.Programs("web", image_runner.RunLog(tmp_path / "log"), environ)
+        with pytest.raises(image_runner.BuildError, match="exit code 128") as caught:
+            image_checkout.Mirrors(tmp_path / "work", programs, 20).complete(source)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert AsksForALogin.told == ["Basic " + base64.b64encode(b"ann:s3/cret").decode()]
+    said = " ".join([*typed, *caught.value.tail, (tmp_path / "log").read_text()])
+    assert f"http://127.0.0.1:{server.server_port}/x.git" in said
+    assert "cret" not in said
+
+
+def test_the_login_of_a_url_is_for_its_own_server_alone() -> None:
+    assert image_checkout.login_environ("ssh://git@example.org/x.git") == {}
+    assert image_checkout.login_environ("git@example.org:x.git") == {}
+    assert image_checkout.login_environ("https://example.org/x.git") == {}
+    assert image_checkout.command_url("ssh://git@example.org/x.git") == "ssh://git@example.org/x.git"
+    told = image_checkout.login_environ("https://token@example.org:8443/x.git")
+    assert told["GIT_CONFIG_KEY_1"] == "credential.https://example.org:8443.helper"
+    assert (told["TAGBOAT_GIT_USER"], told["TAGBOAT_GIT_PASSWORD"]) == ("token", "")
+
+
 def test_a_mirror_of_a_git_url(repository: Path, tmp_path: Path) -> None:
     log = image_runner.RunLog(tmp_path / "log")
     programs = image_runner.Programs("web", log, dict(os.environ))
@@ -457,7 +517,8 @@ def test_a_failure_is_explained_with_step_and_tail() -> None:
     said = image_follow.explain({"problem": "", "failures": {"web": failure}})
     assert said == (
         "web was not built, nothing of it was pushed. It failed at [2/3] RUN x: exit code 1\n"
-        "    boom\n  Whole log, on the build server: /log"
+        "    boom\n  Whole log, on the build server: /log\n"
+        "  What runs is as it was. Next, once that is mended: make build IMAGE=web"
     )
 
 

@@ -47,6 +47,8 @@ def _explain_lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"  Whole log, on the build server: {failure['log']}"
         if tag:
             yield f"  Next: make build IMAGE={image} for a tag with a record of its build; {tag} is never overwritten"
+        elif failure["step"] != "skipped":
+            yield f"  What runs is as it was. Next, once that is mended: make build IMAGE={image}"
 
 
 def brief(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.image_runner import BuildError, Programs
 from ansible.module_utils.image_spec import SpecError, nearest
@@ -49,6 +50,32 @@ def without_user(url: str) -> str:
     return _USER_INFO.sub("", url)
 
 
+def command_url(url: str) -> str:
+    """A Git URL as a command may name it, for everybody on the host sees commands: an HTTP URL without its login."""
+    return without_user(url) if urlsplit(url).scheme in ("http", "https") else url
+
+
+def login_environ(url: str) -> dict[str, str]:
+    """What tells Git the login in an HTTP URL: a credential helper, for that server alone, that reads these variables.
+
+    Source: gitcredentials(7), and GIT_CONFIG_COUNT in git-config(1).
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or parts.username is None:
+        return {}
+    helper = f"credential.{parts.scheme}://{parts.netloc.rpartition('@')[2]}.helper"
+    say = 'printf "username=%s\\npassword=%s\\n" "$TAGBOAT_GIT_USER" "$TAGBOAT_GIT_PASSWORD"'
+    return {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": helper,
+        "GIT_CONFIG_VALUE_0": "",  # no other helper
+        "GIT_CONFIG_KEY_1": helper,
+        "GIT_CONFIG_VALUE_1": f"!login() {{ {say}; }}; login",
+        "TAGBOAT_GIT_USER": unquote(parts.username),
+        "TAGBOAT_GIT_PASSWORD": unquote(parts.password or ""),
+    }
+
+
 def parse_log(text: str) -> list[dict[str, str]]:
     """Commits as `git log` printed them in our format."""
     rows = [line.split("\x1f") for line in text.splitlines() if line.count("\x1f") == 3]
@@ -76,13 +103,13 @@ class Mirrors:
             if mirror.is_dir():
                 for left in mirror.rglob("*.lock"):  # by a fetch that was killed: we hold the lock
                     left.unlink()
-                # By its URL, whose password may be another one by now.
-                self._git(source, "fetch", mirror, ["fetch", "--prune", "--quiet", source.git, "+refs/*:refs/*"])
+                words = ["fetch", "--prune", "--quiet", command_url(source.git), "+refs/*:refs/*"]
+                self._git(source, "fetch", mirror, words)
             else:
                 self._programs.log.step(source.image, f"clones {source.url}")
                 new = mirror.with_suffix(".new")  # a clone that was killed must not be taken for one
                 shutil.rmtree(new, ignore_errors=True)
-                words = ["git", "clone", "--mirror", "--quiet", source.git, str(new)]
+                words = ["git", "clone", "--mirror", "--quiet", command_url(source.git), str(new)]
                 self._programs.run("clone", words, seconds=self._seconds)
                 new.rename(mirror)
         code, revision = self._ask(mirror, ["rev-parse", "--verify", "--quiet", f"{source.ref}^{{commit}}"])

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import image_commands as commands
-from ansible.module_utils.image_checkout import Mirrors, unpack
+from ansible.module_utils.image_checkout import Mirrors, login_environ, unpack
 from ansible.module_utils.image_runner import BuildError, Programs, ended, image_lock, stream
 from ansible.module_utils.image_smoke import smoke_test, sweep
 from ansible.module_utils.image_spec import Spec, SpecError, build_order, parse_spec
 from ansible.module_utils.registry_client import RegistryError, highest_tag, next_tag
 
 ENGINE_SECONDS = 10  # to a simple question, before anything is built
+GIT_SECONDS = 60  # a Git server that says nothing for so long hangs; other images of the run wait for it
 SYSTEM_CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -107,13 +108,19 @@ class Run:
             "DOCKER_CONFIG": str(self.work / "docker"),
             # A password prompt would wait for ever.
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+            "GIT_SSH_COMMAND": f"ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval={GIT_SECONDS // 3}",
+            # Git servers send a sign of life every few seconds, also while they pack.
+            "GIT_HTTP_LOW_SPEED_LIMIT": "1",
+            "GIT_HTTP_LOW_SPEED_TIME": str(GIT_SECONDS),
         }
         self.programs = {name: Programs(name, self.log, self.environ) for name in self.sources}
-        self.mirrors = {name: Mirrors(self.work, one, 600) for name, one in self.programs.items()}
+        self.mirrors = {name: Mirrors(self.work, self._git(name), 600) for name in self.sources}
         self.specs = Specs(self.sources, self.mirrors)
         self.finished = {name: threading.Event() for name in self.sources}
         self.pushed: dict[str, str] = {}
+
+    def _git(self, image: str) -> Programs:
+        return Programs(image, self.log, self.environ | login_environ(self.sources[image].git))
 
     def execute(self) -> None:
         wanted = self.settings["wanted"]
