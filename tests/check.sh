@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lint, types and unit tests: no engine, no network. Usage: check.sh [lint]      lint: only the linters
-# The slow ones run side by side: ansible-lint, which looks at what changed only, and the tests in three parts.
+# Side by side: the tests in three parts, and ansible-lint, which looks at what changed only.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 results=$(mktemp -d)
@@ -21,16 +21,17 @@ step() {
     fi
 }
 
-step ansible-lint python tests/ansible_lint.py &
 if [ "${1:-}" != lint ]; then
     step ops-bot-tests pytest -q -p no:cacheprovider tests/unit/ops_bot &
     step service-tests pytest -q -p no:cacheprovider tests/unit/service &
+    step other-tests pytest -q -p no:cacheprovider tests/unit tests/templates \
+        --ignore tests/unit/ops_bot --ignore tests/unit/service &
 fi
+step ansible-lint python tests/ansible_lint.py &
 step ruff ruff check --quiet .
 step format ruff format --check --quiet .
 step yamllint yamllint --strict .
 step readmes python docs/role_readme.py --check
 step mypy mypy
-[ "${1:-}" = lint ] || step other-tests pytest -q tests/unit tests/templates --ignore tests/unit/ops_bot --ignore tests/unit/service
 wait
 [ ! -e "$results/failed" ]

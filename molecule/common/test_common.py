@@ -9,24 +9,23 @@ import reach
 import testinfra
 from scenario import FLEET
 
-FOR_FRIENDS, FOR_ALL, FOR_NOBODY, UNNAMED = 7001, 7002, 7003, 7005
+FOR_FRIENDS, FOR_ALL, FOR_NOBODY, UNNAMED, FOR_ITSELF = 7001, 7002, 7003, 7005, 7006
+PORTS = (FOR_FRIENDS, FOR_ALL, FOR_NOBODY, UNNAMED, FOR_ITSELF)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def programs(hosts: Callable[[str], Any], eventually: Callable[..., None]) -> Iterator[None]:
     """Somebody listens on every port: a closed one is closed by the firewall."""
     host = hosts("host1")
-    ports = [FOR_FRIENDS, FOR_ALL, FOR_NOBODY, UNNAMED]
-    for port in ports:
+    for port in PORTS:
         host.run(f"systemd-run --collect --unit=listen{port} python3 -m http.server {port} --directory /run/lock")
-    eventually(lambda: all(host.socket(f"tcp://0.0.0.0:{port}").is_listening for port in ports))
+    eventually(lambda: all(host.socket(f"tcp://0.0.0.0:{port}").is_listening for port in PORTS))
     yield
     host.run("systemctl stop 'listen*'")
 
 
 def doors_open_to(source: Any) -> set[int]:
-    ports = (22, FOR_FRIENDS, FOR_ALL, FOR_NOBODY, UNNAMED)
-    return {port for _, port in reach.reaches(source, [("host1", port) for port in ports])}
+    return {port for _, port in reach.reaches(source, [("host1", port) for port in (22, *PORTS)])}
 
 
 def ssh(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,13 +39,31 @@ def test_hosts_of_a_named_group_come_in_where_they_may(hosts: Callable[[str], An
 
 def test_everybody_else_only_where_all_may(address: Callable[[str], str]) -> None:
     control_node = testinfra.get_host("local://")
-    doors = [(address("host1"), port) for port in (22, FOR_FRIENDS, FOR_ALL, FOR_NOBODY, UNNAMED)]
+    doors = [(address("host1"), port) for port in (22, *PORTS)]
     assert {port for _, port in reach.reaches(control_node, doors)} == {22, FOR_ALL}
 
 
 def test_the_host_reaches_itself_and_out(hosts: Callable[[str], Any]) -> None:
     doors = {("127.0.0.1", UNNAMED), ("friend1", 22)}
     assert set(reach.reaches(hosts("host1"), doors)) == doors
+
+
+def test_containers_of_the_host_come_in_where_it_may_itself(hosts: Callable[[str], Any]) -> None:
+    host = hosts("host1")
+    host.check_output(
+        "ip link add tagboat0 type bridge && ip address add 172.31.250.1/24 dev tagboat0 && ip link set tagboat0 up"
+        " && ip netns add container && ip link add inside type veth peer name outside"
+        " && ip link set inside netns container && ip link set outside master tagboat0 up"
+        " && ip -n container address add 172.31.250.2/24 dev inside && ip -n container link set inside up"
+        " && ip -n container route add default via 172.31.250.1"
+    )
+    try:
+        own = host.check_output("hostname --ip-address").split()[0]
+        knock = "timeout 3 ip netns exec container bash -c 'echo > /dev/tcp/%s/%d'"
+        doors = {port for port in (22, *PORTS) if host.run(knock % (own, port)).succeeded}
+    finally:
+        host.check_output("ip netns delete container && ip link delete tagboat0")
+    assert doors == {22, FOR_ALL, FOR_ITSELF}
 
 
 def test_loading_the_rules_again_leaves_other_tables_alone(hosts: Callable[[str], Any]) -> None:
