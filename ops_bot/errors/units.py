@@ -23,7 +23,7 @@ _SAME_KILL = timedelta(seconds=10)  # the kernel and systemd both tell of one
 _SLOT = re.compile(r"^(?P<service>.+)@(?P<slot>[ab])\.service$")
 _SCOPE = re.compile(r"^docker-(?P<id>[0-9a-f]{12})[0-9a-f]*\.scope$")
 # What these commands print, beside the slot's name, that says nothing of why a container ended.
-_NAMES = re.compile(r"^(?:[0-9a-f]{64}|See 'docker run --help'\.|.*No such container: .*)?$")
+_NAMES = re.compile(r"^(?:[0-9a-f]{64}|(?:See|Run) 'docker run --help'.*|.*No such container: .*)?$")
 _KILL_CONTEXT = re.compile(r"^oom-kill:.*?task_memcg=\S*?docker[-/](?P<id>[0-9a-f]{12})")
 _KILLED = re.compile(r"Killed process \d+ \((?P<program>[^)]*)\)")
 # The uploader fails whenever the collecting host is away, and once that can be read here, it works again. A container's

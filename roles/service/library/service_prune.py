@@ -53,8 +53,8 @@ def disk_usage(host: Host) -> dict[str, Any]:
 
 def names(usage: dict[str, Any]) -> set[str]:
     """Return every container's name and every image's references."""
-    found = {container["Names"][0].lstrip("/") for container in usage["Containers"] or []}
-    for image in usage["Images"] or []:
+    found = {container["Names"][0].lstrip("/") for container in usage.get("Containers") or []}
+    for image in usage.get("Images") or []:
         found.update(image["RepoTags"] or [], image["RepoDigests"] or [])
     return found
 
@@ -68,11 +68,11 @@ def remove(host: Host, services: dict[str, str], digests: set[str], result: dict
     before = disk_usage(host)
 
     def spoken(names: list[str]) -> list[str]:
-        return [prune.spoken(name, before["Images"] or []) for name in names]
+        return [prune.spoken(name, before.get("Images") or []) for name in names]
 
-    containers = prune.doomed_containers(before["Containers"] or [], services, digests)
-    used = [one["ImageID"] for one in before["Containers"] or [] if one["Names"][0].lstrip("/") not in containers]
-    images = prune.doomed_images(before["Images"] or [], used, services.values(), digests)
+    containers = prune.doomed_containers(before.get("Containers") or [], services, digests)
+    used = [one["ImageID"] for one in before.get("Containers") or [] if one["Names"][0].lstrip("/") not in containers]
+    images = prune.doomed_images(before.get("Images") or [], used, services.values(), digests)
     if dry_run or not (containers or images):
         result.update(removed=spoken([*containers, *images]), freed_bytes=sum(images.values()))
         return
@@ -85,7 +85,7 @@ def remove(host: Host, services: dict[str, str], digests: set[str], result: dict
     finally:
         after = disk_usage(host)
         gone = [name for name in (*containers, *images) if name not in names(after)]
-        result.update(removed=spoken(gone), freed_bytes=int(before["LayersSize"] - after["LayersSize"]))
+        result.update(removed=spoken(gone), freed_bytes=int(before.get("LayersSize", 0) - after.get("LayersSize", 0)))
 
 
 def main() -> None:

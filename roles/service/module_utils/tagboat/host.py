@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any
 
@@ -217,7 +217,7 @@ class Host:
 
     def now(self) -> str:
         """The time of day as UTC, in ISO 8601, to the second."""
-        return datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.now(tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def sleep(self, seconds: float) -> None:
         """Wait between two looks at a condition."""
