@@ -9,6 +9,8 @@ PLAYBOOK = ansible-playbook -i inventories/$(ENV) $(if $(CHECK),--check --diff) 
 ATTACH = python playbooks/attach.py --inventory inventories/$(ENV)
 # A reason has blanks and quotes: JSON for Ansible, quoted for the shell.
 because = -e '{"reason": "$(subst ",\",$(subst ','\'',$(1)))"}'
+# Hosts that cannot be reached are left out, not waited for.
+skip = $(if $(SKIP),-e skip_unreachable=true)
 need = $(if $($(1)),,$(error $(1) is missing. For example: make $@ $(2)))
 
 help: ## Print this help
@@ -31,10 +33,10 @@ site: ops ## Converge an environment; LIMIT=web3 for one host
 	$(PLAYBOOK)/site.yml
 build: ops ## Build, test and push an image: IMAGE=web [REF=main]
 	$(call need,IMAGE,IMAGE=web)$(PLAYBOOK)/build.yml -e image=$(IMAGE) $(if $(REF),-e ref=$(REF))
-deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [WATCH=background|off] [FORCE=1 [REASON='why']]
-	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(WATCH),-e watch=$(WATCH)) $(if $(FORCE),-e force=true) $(if $(REASON),$(call because,$(REASON)))
-rollback: ops ## Go back to the last good release, or to a tag: SERVICE=web [TAG=v1]
-	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/rollback.yml -e service=$(SERVICE) $(if $(TAG),-e tag=$(TAG))
+deploy: ops ## Ship a tag: SERVICE=web TAG=v2 [WATCH=background|off] [SKIP=1] [FORCE=1 [REASON='why']]
+	$(call need,SERVICE,SERVICE=web TAG=v2)$(call need,TAG,SERVICE=web TAG=v2)$(PLAYBOOK)/deploy.yml -e service=$(SERVICE) -e tag=$(TAG) $(if $(WATCH),-e watch=$(WATCH)) $(skip) $(if $(FORCE),-e force=true) $(if $(REASON),$(call because,$(REASON)))
+rollback: ops ## Go back to the last good release, or to a tag: SERVICE=web [TAG=v1] [SKIP=1]
+	$(call need,SERVICE,SERVICE=web)$(PLAYBOOK)/rollback.yml -e service=$(SERVICE) $(if $(TAG),-e tag=$(TAG)) $(skip)
 status: ops ## Show what runs where, and its history [SERVICE=web]
 	$(PLAYBOOK)/status.yml $(if $(SERVICE),-e service=$(SERVICE))
 remove: ops ## Take a service that is no longer in services.yml off its hosts: SERVICE=old
@@ -43,8 +45,8 @@ prune: ops ## Remove what no release needs from hosts and registry [SERVICE=web]
 	$(PLAYBOOK)/prune.yml $(if $(SERVICE),-e service=$(SERVICE)) $(if $(KEEP),-e keep=$(KEEP))
 logs: ops ## Read a service's log on all its hosts: SERVICE=web [LINES=100] [SINCE=10m] [FOLLOW=1]
 	$(call need,SERVICE,SERVICE=web)$(if $(FOLLOW),$(ATTACH) follow $(SERVICE) $(if $(LINES),--lines $(LINES)),$(PLAYBOOK)/logs.yml -e service=$(SERVICE) $(if $(LINES),-e lines=$(LINES)) $(if $(SINCE),-e since=$(SINCE)))
-exec: ops ## Run a command in the live container of one host: SERVICE=web CMD='python -m app --help' [HOST=web1]
-	$(call need,SERVICE,SERVICE=web CMD='python -m app --help')$(call need,CMD,SERVICE=web CMD='python -m app --help')$(ATTACH) exec $(SERVICE) $(if $(HOST),--host $(HOST)) -- $(CMD)
+exec: ops ## Run a command in the live container of one host: SERVICE=web CMD='printenv TAG' [HOST=web1]
+	$(call need,SERVICE,SERVICE=web CMD='printenv TAG')$(call need,CMD,SERVICE=web CMD='printenv TAG')$(ATTACH) exec $(SERVICE) $(if $(HOST),--host $(HOST)) -- $(CMD)
 maintenance: ops ## Answer visitors with a page that says so, or serve again: SERVICE=web STATE=on|off
 	$(call need,SERVICE,SERVICE=web STATE=on)$(call need,STATE,SERVICE=web STATE=on)$(PLAYBOOK)/maintenance.yml -e service=$(SERVICE) -e state=$(STATE)
 freeze: ops ## Refuse deploys for a while: REASON='release week' HOURS=4 [BY=ann]

@@ -186,10 +186,22 @@ def test_a_host_that_is_down_is_found_before_anything_changes() -> None:
     outcome = fleet.deploy("v2")
     assert outcome.failed
     assert "web2: cannot be reached" in outcome.message
+    way_on = "To go on without hosts that cannot be reached: make deploy SERVICE=web TAG=v2 SKIP=1"
+    assert outcome.message.endswith(way_on)
+    assert fleet.roll_back().message.endswith("make rollback SERVICE=web SKIP=1")
     assert [step for _, step in fleet.asked if step == "switch"] == []
     fleet.hosts["web2"] = gone
     assert fleet.tags() == ["v1", "v1"]
     assert not fleet.deploy("v2").failed
+
+
+def test_a_full_disk_refuses_a_deploy_and_no_rollback() -> None:
+    fleet = Fleet("web1", "web2")
+    fleet.deploy("v1")
+    fleet.deploy("v2")
+    fleet.host("web1").free_mb = 1
+    assert "only 1 MB are free" in fleet.deploy("v3", min_free_mb=1000).message
+    assert not fleet.roll_back(min_free_mb=1000).failed
 
 
 def test_a_host_that_is_down_may_be_left_out_and_is_remembered() -> None:

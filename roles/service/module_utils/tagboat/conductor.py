@@ -95,6 +95,7 @@ class Conductor:
         self._undone: list[str] = []
         self._states = dict.fromkeys(wish.hosts, "waiting")
         self._left: str = ""
+        self._way_on = ""  # the command that goes on without the hosts that cannot be reached, where that is possible
         self._blamed = False  # the release, by some host: then its tag is bad
         self._diffs: list[dict[str, str]] = []
         self._timings: dict[str, dict[str, float]] = {}
@@ -136,7 +137,7 @@ class Conductor:
     def _outcome(self, choice: dict[str, Any]) -> Outcome:
         wish = self._wish
         if self._refusals:
-            message = decide.verdict(self._refusals, self._statuses, wish.service, self._undone)
+            message = decide.verdict(self._refusals, self._statuses, wish.service, self._undone, self._way_on)
         elif wish.check and self._switched:
             message = (
                 f"Dry run, nothing was changed: {wish.service} would be {choice['tag']} on {', '.join(self._hosts)}."
@@ -194,13 +195,18 @@ class Conductor:
     def _preflight(self) -> None:
         wish = self._wish
         release = wish.release if wish.action == "deploy" else None
+        free = wish.min_free_mb if release else 0  # a rollback pulls nothing, and a full disk is a reason for one
         answers = self._step(
             "preflight",
             wish.hosts,
-            lambda host: {"release": release, "first": host == wish.hosts[0], "min_free_mb": wish.min_free_mb},
+            lambda host: {"release": release, "first": host == wish.hosts[0], "min_free_mb": free},
         )
         lost = [host for host, answer in answers.items() if answer.get("unreachable")]
-        if wish.skip_unreachable and lost and len(lost) < len(answers):
+        possible = lost and len(lost) < len(answers)
+        if possible and not wish.skip_unreachable and len(lost) == len(self._refusals):
+            tag = f" TAG={told}" if (told := (release or {}).get("tag") or wish.tag) else ""
+            self._way_on = f"make {wish.action} SERVICE={wish.service}{tag} SKIP=1"
+        if possible and wish.skip_unreachable:
             self._hosts = [host for host in wish.hosts if host not in lost]
             self._refusals = [entry for entry in self._refusals if entry["host"] not in lost]
             # Kept in the release record: the next site.yml brings these hosts to this release when they are back.

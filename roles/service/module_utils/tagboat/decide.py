@@ -135,7 +135,11 @@ def _told(variables: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def verdict(
-    refused: Sequence[Mapping[str, str]], statuses: Mapping[str, Status], service: str, undone: Sequence[str]
+    refused: Sequence[Mapping[str, str]],
+    statuses: Mapping[str, Status],
+    service: str,
+    undone: Sequence[str],
+    way_on: str = "",
 ) -> str:
     """Say why a rollout failed, what serves now, and the next command to type.
 
@@ -144,6 +148,7 @@ def verdict(
         statuses: host -> status after the rollout, of the hosts that answered.
         service: its name.
         undone: hosts that had switched and went back.
+        way_on: the command that goes on without the hosts that cannot be reached.
     """
     lines = []
     for message, log in dict.fromkeys((entry["message"], entry["log"]) for entry in refused):
@@ -159,6 +164,8 @@ def verdict(
     lines.append(
         f"Next: make status, make logs SERVICE={service}" if len(tags) < 2 else "The fleet is mixed. Next: make status"
     )
+    if way_on:
+        lines.append(f"To go on without hosts that cannot be reached: {way_on}")
     return "\n".join(lines)
 
 
