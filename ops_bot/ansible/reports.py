@@ -1,5 +1,6 @@
 """What a playbook run reports: facts that Ansible and the roles know, turned into events."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -51,6 +52,8 @@ class Report:
             told["hosts"] = [_host(host) for host in told["hosts"]]
         if state in (State.FAILED, State.LOST):
             told.setdefault("next_command", self._look())
+        if "next_command" in told and (environment := self.facts.get("environment")):
+            told["next_command"] = re.sub(r"^(make \w+)(?! ENV=)\b", rf"\1 ENV={environment}", told["next_command"])
         if state in (State.FINISHED, State.FAILED):
             self.ended = True
             told["duration_seconds"] = round((at - self.begun).total_seconds(), 1)
@@ -69,8 +72,7 @@ class Report:
         """What to type after a failure that names nothing better."""
         if self.kind == Kind.BUILD:
             return f"make build IMAGE={self.facts['image']}"
-        environment = self.facts.get("environment", "")
-        return f"make status ENV={environment}" if environment else "make status"
+        return "make status"
 
 
 def _host(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +82,13 @@ def _host(told: Mapping[str, Any]) -> dict[str, Any]:
     return HostState.model_validate(host).model_dump(exclude_unset=True)
 
 
-def builds(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Image -> facts of its end, from the result of the task that follows a build: built ones and failed ones."""
+def builds(result: Mapping[str, Any], services: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Image -> facts of its end, from the result of the task that follows a build: built ones and failed ones.
+
+    Args:
+        result: of that task.
+        services: image -> the first service that runs it.
+    """
     found: dict[str, dict[str, Any]] = {}
     for image, build in (result.get("builds") or {}).items():
         found[image] = {
@@ -93,7 +100,9 @@ def builds(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 {key: str(one[key]) for key in ("revision", "author", "subject") if one.get(key)}
                 for one in build.get("commits") or []
             ],
-            "next_command": f"make deploy SERVICE={image} TAG={build.get('tag')}",
+            "next_command": f"make deploy SERVICE={services[image]} TAG={build.get('tag')}"
+            if image in services
+            else "",
         }
     for image, failure in (result.get("failures") or {}).items():
         found[image] = {

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ops_bot.ansible.callback import tagboat
+
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = """
 - name: Prepare
@@ -79,6 +81,30 @@ def test_with_v_it_is_ansibles_own(folder: Path) -> None:
     _, lines = run(folder, "-v")
     assert any(line.startswith("PLAY RECAP") for line in lines)
     assert any(line.startswith("TASK [Look]") for line in lines)
+
+
+def test_a_command_that_is_told_names_its_environment(folder: Path) -> None:
+    inventory = folder / "inventories" / "production"
+    inventory.mkdir(parents=True)
+    (inventory / "hosts.yml").write_text("all: {hosts: {localhost: }}\n")
+    _, lines = run(folder, "-i", str(inventory), "-e", "broken=1")
+    assert "    Next: make prune ENV=production" in lines
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Next: make status, make logs SERVICE=web", "Next: make status ENV=x, make logs ENV=x SERVICE=web"),
+        ("To go back: make rollback ENV=x SERVICE=web", "To go back: make rollback ENV=x SERVICE=web"),
+        ("web1 | then I make deploy again\nNext: make site", "web1 | then I make deploy again\nNext: make site ENV=x"),
+        ("make sites", "make sites"),
+    ],
+)
+def test_only_commands_of_ours_are_completed(said: str, told: str) -> None:
+    assert tagboat.with_environment(said, "x") == told
+    assert tagboat.with_environment(said, "") == said
+    named = [tagboat.environment_of([name]) for name in ("inventories/x", "inventories/local", "/tmp/x")]
+    assert named == ["x", "", ""]
 
 
 def test_a_reader_who_leaves_does_not_stop_the_run(folder: Path) -> None:

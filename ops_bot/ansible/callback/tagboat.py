@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
 from ansible.plugins.callback.default import CallbackModule as Default
 
 DOCUMENTATION = """
@@ -25,6 +28,26 @@ extends_documentation_fragment:
   - default_callback
   - result_format_callback
 """
+
+
+# A line of a service's log, which is shown as it was written, stands behind a bar.
+_VERBS = "site|build|deploy|rollback|status|remove|prune|logs|exec|maintenance|freeze|thaw"
+_COMMAND = re.compile(rf"\bmake (?:{_VERBS})\b(?! ENV=)")
+
+
+def environment_of(inventories: Sequence[str]) -> str:
+    """Name the environment of a run as `make` takes it; '' for the local one, which is `make`'s own choice."""
+    folders = [Path(inventory).resolve() for inventory in inventories]
+    names = [folder.name for folder in folders if folder.parent.name == "inventories"]
+    return names[0] if names and names[0] != "local" else ""
+
+
+def with_environment(text: str, environment: str) -> str:
+    """Complete the `make` commands of a text, so that what was said about production is not typed for another."""
+    if not environment:
+        return text
+    lines = (line.partition(" | ") for line in text.split("\n"))
+    return "\n".join(_COMMAND.sub(rf"\g<0> ENV={environment}", ours) + bar + theirs for ours, bar, theirs in lines)
 
 
 def outlive_reader(stream: io.TextIOWrapper) -> None:
@@ -61,6 +84,12 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(line_buffering=True)  # progress is read as it comes, through `tee` and in CI as well
                 outlive_reader(stream)
+        # What actions and workers show goes through the same display.
+        if environment := environment_of(context.CLIARGS.get("inventory") or ()):
+            display = self._display.display
+            self._display.display = lambda msg, *options, **more: display(
+                with_environment(str(msg), environment), *options, **more
+            )
         self._begin = time.monotonic()
         # One line that is written over: only where there is a cursor to go back.
         self._live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -7,6 +7,7 @@ an event that cannot be sent stays on disk and goes with the next run, or with `
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -29,6 +30,8 @@ short_description: Report to the ops bot
 description: Builds, rollouts, freezes and thaws are reported from their start to their end.
 """
 
+SERVICES = """dict((services | default({})) | dict2items | reverse | map(attribute='value.image')
+    | zip((services | default({})) | list | reverse)) | to_json"""
 VARIABLES = ("environment_name", "ops_bot_url", "ops_bot_token", "ca_file")
 
 
@@ -43,6 +46,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         super().__init__()
         self._play: Any = None
         self._postman: Any = None
+        self._services: dict[str, str] = {}  # image -> the first service that runs it
         self._reports: dict[str, Any] = {}  # by what they are about: an image, or "" for what a run has one of
         self._pid = os.getpid()
 
@@ -112,6 +116,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._postman.report(begun.event(State.STARTED, **more))
             _listen(begun, self._postman)
         elif action == "image_build":
+            self._services = json.loads(say(SERVICES))
             names = [name for name in say("image | default('')").split(",") if name]
             begun = [report(Kind.BUILD, name, image=name) for name in names]
             self._postman.start(begun[0].unfinished)
@@ -132,7 +137,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             state = State.FAILED if failed else State.FINISHED
             self._postman.report(self._reports[""].event(state, **told.get("report", {"error": told.get("msg", "")})))
         elif action == "image_follow":
-            for image, facts in builds(told).items():
+            for image, facts in builds(told, self._services).items():
                 one = self._reports.get(image) or self._another(image)
                 self._postman.report(one.event(**facts))
         elif action == "service_freeze" and not failed:
