@@ -76,7 +76,7 @@ def test_no_services_are_fine() -> None:
             "services.web: health: ready_seconds must be less than deadline_seconds",
         ),
         ({"env": {"A": "two\nlines"}}, "services.web.env.A: String should match"),
-        ({"env": {"A": 1}}, "services.web.env.A: Input should be a valid string"),
+        ({"env": {"A": 1}}, "services.web.env.A: text is meant; put it in quotes"),
         ({"env": {"a": "x"}}, "services.web.env.a.[key]: String should match"),
         ({"env": {"TAG": "x"}}, "services.web: env and secrets: TAG is set by Tagboat itself"),
         ({"secrets": ["TAG", "SLOT"]}, "services.web: env and secrets: SLOT, TAG is set by Tagboat itself"),
@@ -135,13 +135,31 @@ def test_an_unknown_group_is_refused_with_the_nearest() -> None:
 def test_ports_of_services_and_slots_do_not_meet_on_a_host(port: int, clash: int | None) -> None:
     raw = {"web": WEB, "api": WEB | {"public_port": port}}
     if clash:
-        assert refusal(raw) == f"services.api.public_port: {clash} is taken by web on the same hosts"
+        assert refusal(raw) == f"services.api.public_port: {clash} is taken by web on web"
     else:
         assert set(checked(raw)) == {"web", "api"}
 
 
-def test_the_same_port_on_other_hosts_is_fine() -> None:
-    assert set(checked({"web": WEB, "api": WEB | {"hosts": "api"}})) == {"web", "api"}
+def test_the_same_port_on_other_hosts_is_fine_where_the_balancer_does_not_listen_for_both() -> None:
+    assert checked({"web": WEB, "api": WEB | {"hosts": "api", "balanced": False}})
+    raw = {"web": WEB, "api": WEB | {"hosts": "api"}}
+    assert refusal(raw) == "services.api.public_port: 80 is taken by web on balancer"
+
+
+def test_a_host_in_two_groups_has_each_port_once() -> None:
+    groups = {"web": ["web1"], "api": ["api1", "web1"], "balancer": ["lb1"]}
+    raw = {"web": WEB, "api": WEB | {"hosts": "api", "balanced": False}}
+    assert refusal(raw, groups) == "services.api.public_port: 80 is taken by web on web1"
+
+
+def test_a_host_without_an_engine_runs_no_service() -> None:
+    groups = {"web": ["web1", "web2"], "docker": ["web1"]}
+    assert refusal({"web": WEB}, groups).startswith("services.web.hosts: web2 of group web cannot run containers")
+    assert checked({"web": WEB}, {"web": ["web1"], "docker": ["web1", "build1"]})
+
+
+def test_an_image_may_have_a_hyphen() -> None:
+    assert checked({"web": WEB | {"image": "hello-api"}})
 
 
 def test_the_modules_on_hosts_agree_about_slot_ports() -> None:
@@ -178,11 +196,15 @@ def test_firewall_lets_visitors_to_the_balancer_only() -> None:
 
 def test_secrets_of_a_service() -> None:
     worker = CATALOGUE["eval_worker"]
-    assert services.secrets_of(worker, {"KEY": 7, "OTHER": "x"}) == {"KEY": "7"}
-    with pytest.raises(AnsibleFilterError, match="service_secrets has no KEY in this environment: add it to the vault"):
-        services.secrets_of(worker, {})
+    others = {"web": {"KEY": "of web"}}
+    assert services.secrets_of(worker, {"eval": {"KEY": 7, "OTHER": "x"}} | others, "eval") == {"KEY": "7"}
+    assert services.secrets_of(worker, {"eval": {"KEY": None}} | others, "eval") == {"KEY": ""}
+    without: list[dict[str, Any]] = [{}, {"eval": None}, {"eval": {}}]
+    for own in without:
+        with pytest.raises(AnsibleFilterError, match=r"service_secrets.eval has no KEY in this environment. Next: add"):
+            services.secrets_of(worker, own | others, "eval")
     with pytest.raises(AnsibleFilterError, match="the secret KEY has a line break") as refused:
-        services.secrets_of(worker, {"KEY": "hunter2\nmore"})
+        services.secrets_of(worker, {"eval": {"KEY": "hunter2\nmore"}}, "eval")
     assert "hunter2" not in str(refused.value)
 
 

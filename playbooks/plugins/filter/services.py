@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
 # One word of a command line. It passes through systemd, sh and docker, which must all read it alike.
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./:=,@+-]+$")]
@@ -75,7 +76,7 @@ ROLLOUT_DEFAULTS: dict[str, Any] = {
 class Service(Strict):
     """One container kind. The defaults here are the defaults of every service."""
 
-    image: Name
+    image: Image
     hosts: Name
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     public_port: Annotated[int, Field(ge=1, le=HIGHEST_PUBLIC_PORT)] | None = None
@@ -157,9 +158,8 @@ def _explain(where: str, error: ValidationError) -> str:
                 f"{where}: unknown key {'.'.join(path)}.{nearest(path[-1], known)} Known keys: {', '.join(known)}"
             )
         else:
-            lines.append(
-                f"{where}{'.' if path else ''}{'.'.join(path)}: {problem['msg'].removeprefix('Value error, ')}"
-            )
+            said = "text is meant; put it in quotes" if problem["type"] == "string_type" else problem["msg"]
+            lines.append(f"{where}{'.' if path else ''}{'.'.join(path)}: {said.removeprefix('Value error, ')}")
     return "\n".join(lines)
 
 
@@ -173,6 +173,7 @@ def checked_services(services: Mapping[str, Any], groups: Mapping[str, Any] | No
     Raises:
         AnsibleFilterError: with one line for everything that is wrong, naming the nearest known key.
     """
+    known = groups or {}
     checked: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     ports: dict[tuple[str, int], str] = {}
@@ -191,16 +192,29 @@ def checked_services(services: Mapping[str, Any], groups: Mapping[str, Any] | No
             problems.append(
                 f"{where}.hosts: no group {service.hosts} in the inventory.{nearest(service.hosts, [*groups])}"
             )
+        elif "docker" in known and (others := sorted({*known[service.hosts]} - {*known["docker"]})):
+            problems.append(
+                f"{where}.hosts: {', '.join(others)} of group {service.hosts} cannot run containers:"
+                " make the group a child of docker in hosts.yml"
+            )
         if service.public_port:
-            for port in (service.public_port, *(service.public_port + offset for offset in SLOT_PORTS)):
-                taken = ports.setdefault((service.hosts, port), name)
+            for place, port in _doors(service, known):
+                taken = ports.setdefault((place, port), name)
                 if taken != name:
-                    problems.append(f"{where}.public_port: {port} is taken by {taken} on the same hosts")
+                    problems.append(f"{where}.public_port: {port} is taken by {taken} on {place}")
                     break
         checked[name] = service.model_dump(exclude_none=True)
     if problems:
         raise AnsibleFilterError("services.yml is wrong, nothing was touched:\n" + "\n".join(problems))
     return checked
+
+
+def _doors(service: Service, groups: Mapping[str, Sequence[str]]) -> list[tuple[str, int]]:
+    """List where an http service listens: hosts, or a group whose hosts are not known, each with a port."""
+    port = service.public_port or 0
+    own = [port, *(port + offset for offset in SLOT_PORTS)]
+    doors = [(host, number) for host in groups.get(service.hosts, [service.hosts]) for number in own]
+    return doors + [(host, port) for host in groups.get("balancer", ["balancer"]) if service.balanced]
 
 
 def rollout_settings(service: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,22 +279,29 @@ def firewall_of_services(services: Mapping[str, Mapping[str, Any]], clients: Seq
     return rules
 
 
-def secrets_of(service: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
+def secrets_of(service: Mapping[str, Any], secrets: Mapping[str, Any], name: str) -> dict[str, str]:
     """Pick the secrets a service names.
+
+    Args:
+        service: the service.
+        secrets: `service_secrets` of the environment: a table for each service, one that is left empty for none.
+        name: the service's name.
 
     Raises:
         AnsibleFilterError: one of them has no value in this environment, or one that no env file can hold.
     """
-    missing = [name for name in service["secrets"] if name not in secrets]
-    if missing:
+    own = secrets.get(name) or {}
+    if missing := [key for key in service["secrets"] if key not in own]:
         raise AnsibleFilterError(
-            f"service_secrets has no {', '.join(missing)} in this environment: add it to the vault"
+            f"service_secrets.{name} has no {', '.join(missing)} in this environment."
+            " Next: add it to secrets.yml of the local environment, to vault.yml of any other"
         )
-    if broken := [name for name in service["secrets"] if "\n" in str(secrets[name])]:
+    values = {key: "" if own[key] is None else str(own[key]) for key in service["secrets"]}
+    if broken := [key for key, value in values.items() if "\n" in value]:
         raise AnsibleFilterError(
             f"the secret {', '.join(broken)} has a line break, which an environment file cannot hold"
         )
-    return {name: str(secrets[name]) for name in service["secrets"]}
+    return values
 
 
 class FilterModule:
