@@ -56,6 +56,27 @@ def test_a_refused_deploy_says_what_serves_and_why(bot: Fleet, tags: Tags) -> No
     assert {host["tag"] for host in story["hosts"]} == {tags.first}
 
 
+def test_a_ledger_is_put_back_while_the_bot_is_stopped(bot: Fleet) -> None:
+    bot.host("ops1", "systemctl start tagboat-ops-bot-backup.service")
+    backup = bot.host("ops1", "ls -t /var/backups/ops_bot/* | head -n 1").strip()
+    known = stories(bot)
+    assert "is in use" in bot.host("ops1", f"ops-bot restore {backup} 2>&1 || true")
+    unit = bot.host("ops1", "systemctl list-units --plain --no-legend 'ops_bot@*' | cut -d ' ' -f 1").strip()
+    bot.host("ops1", f"systemctl stop {unit}")
+    try:
+        bot.host("ops1", f"ops-bot restore {backup}")
+        assert stories(bot) == known  # read beside the ledger, while the bot is stopped
+    finally:
+        bot.host("ops1", f"systemctl start {unit}")
+    wait_for(lambda: "What runs where" in page_of(bot))
+    assert "restore.db" not in bot.host("ops1", "ls $(docker volume inspect -f '{{.Mountpoint}}' tagboat-ops_bot)")
+
+
+def page_of(bot: Fleet) -> str:
+    address, password = bot.page()
+    return httpx.get(address, auth=("ops", password), verify=bot.trust()).text
+
+
 def test_nobody_listens_to_what_playbooks_report(bot: Fleet) -> None:
     """The token goes with it: only under TLS, and only to who has the fleet's certificate."""
     address, _ = bot.page()
@@ -66,11 +87,9 @@ def test_nobody_listens_to_what_playbooks_report(bot: Fleet) -> None:
 
 
 def test_the_page_is_for_those_who_know_its_password(bot: Fleet) -> None:
-    address, password = bot.page()
+    address, _ = bot.page()
     assert httpx.get(address, verify=bot.trust()).status_code == 401
-    page = httpx.get(address, auth=("ops", password), verify=bot.trust())
-    text = page.text
-    assert page.status_code == 200
+    text = page_of(bot)
     assert "What runs where" in text
     assert "web1" in text
 
