@@ -301,7 +301,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_the_source_is_what_git_says(repository: Path) -> None:
-    known = image_source.check_definitions({"web": {}, "far": {"git": "https://example.org/far.git"}})
+    known = image_source.check_definitions({"web": {}, "far": {"git": "https://token@example.org/far.git"}})
     (repository / "images/web/draft").write_text("x")
     asked = image_source.Repository(str(repository))
     sources, warnings, revision = image_source.describe(asked, known, ["web"], "main")

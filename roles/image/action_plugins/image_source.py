@@ -127,7 +127,9 @@ def describe(
     head = repository.commits(revision, ["."], 1)[0] if own else {}
     for name, one in definitions.items():
         if one["git"]:
-            sources.append({"image": name, **one, "ref": ref if name in wanted else ""})
+            # The login of a URL goes to the build server another way, which no log shows.
+            url = re.sub(r"^(https?://)[^/@]*@", r"\1", one["git"])
+            sources.append({"image": name, **one, "git": url, "ref": ref if name in wanted else ""})
             continue
         exists = repository.has(revision, one["path"])
         if not exists and name in wanted:

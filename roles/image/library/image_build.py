@@ -128,6 +128,7 @@ def main() -> None:
             "who": {"type": "str", "required": True},
             "wanted": {"type": "list", "elements": "str", "required": True},
             "sources": {"type": "list", "elements": "dict", "required": True},
+            "logins": {"type": "dict", "default": {}, "no_log": True},
             "work_dir": {"type": "path", "required": True},
             "record_dir": {"type": "path", "required": True},
             "registry": {"type": "str", "required": True},
@@ -143,6 +144,8 @@ def main() -> None:
     )
     settings: dict[str, Any] = module.params
     sources = {one["image"]: Source(**one) for one in settings["sources"]}
+    for image, url in settings["logins"].items():
+        sources[image].git = url
     try:
         config = json.loads((Path(settings["work_dir"]) / "docker" / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
