@@ -62,8 +62,6 @@ def restore(url: str, backup: Path) -> Path | None:
     name = make_url(url).database
     if not url.startswith("sqlite:///") or not name:
         raise LedgerError("a ledger in PostgreSQL is restored by its own tool: pg_restore")
-    if not backup.is_file():
-        raise LedgerError(f"there is no backup at {backup}")
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -72,6 +70,8 @@ def restore(url: str, backup: Path) -> Path | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerError("the ledger is in use: stop the bot first, then restore") from None
+        if not backup.is_file():
+            raise LedgerError(f"there is no backup at {backup}")
         fresh = path.with_name(f".{path.name}.restoring")
         shutil.copyfile(backup, fresh)
         try:

@@ -83,9 +83,7 @@ class Fleet:
 
     def ops_bot(self, command: str) -> str:
         """Run an `ops-bot` command where the bot runs and return what it printed."""
-        return self.host(
-            "ops1", f"docker exec $(docker ps -q --filter label=tagboat.service=ops_bot) ops-bot {command}"
-        )
+        return self.host("ops1", f"ops-bot {command}")
 
     def page(self) -> tuple[str, str]:
         """Address of the ops bot's page on the control node, and its password."""

@@ -57,15 +57,15 @@ def test_a_refused_deploy_says_what_serves_and_why(bot: Fleet, tags: Tags) -> No
 
 
 def test_a_ledger_is_put_back_while_the_bot_is_stopped(bot: Fleet) -> None:
+    known = {story["correlation"] for story in stories(bot)[:20]}
     bot.host("ops1", "systemctl start tagboat-ops-bot-backup.service")
     backup = bot.host("ops1", "ls -t /var/backups/ops_bot/* | head -n 1").strip()
-    known = stories(bot)
     assert "is in use" in bot.host("ops1", f"ops-bot restore {backup} 2>&1 || true")
     unit = bot.host("ops1", "systemctl list-units --plain --no-legend 'ops_bot@*' | cut -d ' ' -f 1").strip()
     bot.host("ops1", f"systemctl stop {unit}")
     try:
         bot.host("ops1", f"ops-bot restore {backup}")
-        assert stories(bot) == known  # read beside the ledger, while the bot is stopped
+        assert known <= {story["correlation"] for story in stories(bot)}  # asked while the bot is stopped
     finally:
         bot.host("ops1", f"systemctl start {unit}")
     wait_for(lambda: "What runs where" in page_of(bot))
