@@ -146,6 +146,11 @@ def test_the_same_port_on_other_hosts_is_fine_where_the_balancer_does_not_listen
     assert refusal(raw) == "services.api.public_port: 80 is taken by web on balancer"
 
 
+def test_where_there_is_no_balancer_nothing_listens_for_two() -> None:
+    groups = {"web": ["web1"], "api": ["api1"]}
+    assert checked({"web": WEB, "api": WEB | {"hosts": "api"}}, groups)
+
+
 def test_a_host_in_two_groups_has_each_port_once() -> None:
     groups = {"web": ["web1"], "api": ["api1", "web1"], "balancer": ["lb1"]}
     raw = {"web": WEB, "api": WEB | {"hosts": "api", "balanced": False}}
@@ -203,6 +208,8 @@ def test_secrets_of_a_service() -> None:
     for own in without:
         with pytest.raises(AnsibleFilterError, match=r"service_secrets.eval has no KEY in this environment. Next: add"):
             services.secrets_of(worker, own | others, "eval")
+    with pytest.raises(AnsibleFilterError, match="KEY belongs under eval"):
+        services.secrets_of(worker, {"KEY": "flat"}, "eval")
     with pytest.raises(AnsibleFilterError, match="the secret KEY has a line break") as refused:
         services.secrets_of(worker, {"eval": {"KEY": "hunter2\nmore"}}, "eval")
     assert "hunter2" not in str(refused.value)

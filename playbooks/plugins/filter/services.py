@@ -214,7 +214,7 @@ def _doors(service: Service, groups: Mapping[str, Sequence[str]]) -> list[tuple[
     port = service.public_port or 0
     own = [port, *(port + offset for offset in SLOT_PORTS)]
     doors = [(host, number) for host in groups.get(service.hosts, [service.hosts]) for number in own]
-    return doors + [(host, port) for host in groups.get("balancer", ["balancer"]) if service.balanced]
+    return doors + [(host, port) for host in groups.get("balancer", [] if groups else ["balancer"]) if service.balanced]
 
 
 def rollout_settings(service: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,6 +291,10 @@ def secrets_of(service: Mapping[str, Any], secrets: Mapping[str, Any], name: str
         AnsibleFilterError: one of them has no value in this environment, or one that no env file can hold.
     """
     own = secrets.get(name) or {}
+    if flat := [key for key in service["secrets"] if key not in own and key in secrets]:
+        raise AnsibleFilterError(
+            f"service_secrets has a table for each service: {', '.join(flat)} belongs under {name}, in vault.yml"
+        )
     if missing := [key for key in service["secrets"] if key not in own]:
         raise AnsibleFilterError(
             f"service_secrets.{name} has no {', '.join(missing)} in this environment."

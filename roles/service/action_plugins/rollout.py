@@ -166,7 +166,7 @@ def watch_behind(conductor: Conductor, hosts: Hosts, name: str) -> Path:
             _become_a_daemon(log)
             with hosts:
                 outcome = conductor.watch()
-            print(outcome.message if outcome else "Nothing went wrong while it was watched.", flush=True)
+            Display().display(outcome.message if outcome else "Nothing went wrong while it was watched.")
     finally:
         os._exit(0)
 

@@ -205,7 +205,7 @@ class Conductor:
         possible = lost and len(lost) < len(answers)
         if possible and not wish.skip_unreachable and len(lost) == len(self._refusals):
             tag = f" TAG={told}" if (told := (release or {}).get("tag") or wish.tag) else ""
-            self._way_on = f"make {wish.action} SERVICE={wish.service}{tag} SKIP=1"
+            self._way_on = f"make {wish.action} SERVICE={wish.service}{tag} SKIP=1{' FORCE=1' if wish.force else ''}"
         if possible and wish.skip_unreachable:
             self._hosts = [host for host in wish.hosts if host not in lost]
             self._refusals = [entry for entry in self._refusals if entry["host"] not in lost]
