@@ -23,9 +23,9 @@ step() {
 
 if [ "${1:-}" != lint ]; then
     step ops-bot-tests pytest -q -p no:cacheprovider tests/unit/ops_bot &
-    step service-tests pytest -q -p no:cacheprovider tests/unit/service &
-    step other-tests pytest -q -p no:cacheprovider tests/unit tests/templates \
-        --ignore tests/unit/ops_bot --ignore tests/unit/service &
+    step service-tests pytest -q -p no:cacheprovider tests/unit/service tests/templates tests/unit/images &
+    step other-tests pytest -q -p no:cacheprovider tests/unit \
+        --ignore tests/unit/ops_bot --ignore tests/unit/service --ignore tests/unit/images &
 fi
 step ansible-lint python tests/ansible_lint.py &
 step ruff ruff check --quiet .
